@@ -1,0 +1,30 @@
+# Compiler flags and helpers that are used when they are present.
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+
+find_program(KASANE_CCACHE ccache)
+if(KASANE_CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${KASANE_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${KASANE_CCACHE})
+endif()
+
+find_program(KASANE_MOLD mold)
+if(KASANE_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+add_compile_options(-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wimplicit-fallthrough)
+add_compile_definitions(_FILE_OFFSET_BITS=64 _GNU_SOURCE)
+
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  add_compile_options(-fstack-protector-strong)
+  add_compile_definitions(_FORTIFY_SOURCE=2)
+  add_link_options(-Wl,-z,relro,-z,now -static-libstdc++ -static-libgcc)
+endif()
+
+if(KASANE_SANITIZE)
+  add_compile_options(-fsanitize=${KASANE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  add_link_options(-fsanitize=${KASANE_SANITIZE})
+endif()

@@ -1,0 +1,86 @@
+// Executor: runs one RUN step in a root file system made of layer trees.
+// Purpose: the only place that starts processes of an image. Implementations:
+// exec/sandbox (built in). Thread-safe: run() may be called from several workers.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/events.h"
+#include "base/result.h"
+
+namespace kasane::exec {
+
+enum class Network { kHost, kNone };
+
+struct Mount {
+  enum class Type { kBind, kTmpfs };
+  Type type = Type::kBind;
+  std::string source;  // kBind: host path (already resolved and checked by the caller)
+  std::string target;  // absolute path inside the image
+  bool read_only = true;
+  uint64_t size_bytes = 0;  // kTmpfs; 0 = kernel default
+};
+
+struct RunSpec {
+  std::vector<std::string> argv;  // argv[0] is looked up in PATH *inside the image*
+  std::vector<std::string> env;   // "K=V", complete; HOME is added from passwd if unset
+  std::string cwd = "/";          // created if missing
+  std::string user;               // as USER writes it; "" = root. Resolved in the image's files
+  // Layer trees in overlayfs form, lowest first; may be empty (scratch).
+  std::vector<std::string> lower_trees;
+  // Empty directory on the store's file system. After success it holds exactly what the
+  // step changed, in overlayfs form (whiteouts, opaque xattrs); no mount stubs, no
+  // resolv.conf. The caller owns it. `work_dir` is a sibling that overlayfs uses.
+  std::string upper_dir;
+  std::string work_dir;
+  std::vector<Mount> mounts;
+  Network network = Network::kHost;
+  std::string hostname = "buildkitsandbox";
+  std::vector<std::string> extra_hosts;  // lines for /etc/hosts
+};
+
+struct RunOutcome {
+  int exit_status = 0;       // 128 + N when ended by signal N
+  std::optional<int> signal; // set when a signal ended the step
+  uint64_t wall_ns = 0;
+  uint64_t max_rss_bytes = 0;
+};
+
+using LogCallback = std::function<void(std::string_view bytes, int stream)>;
+
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  // kStepFailed is *not* an error here: a non-zero exit status is an outcome. Errors
+  // mean that the step could not be run (kUnsupported with a hint naming the missing
+  // kernel setting or program). When `stop` is requested, the whole process tree is
+  // killed and kCancelled returned.
+  virtual Result<RunOutcome> run(const RunSpec& spec, const LogCallback& log,
+                                 std::stop_token stop) = 0;
+};
+
+// What this host lets us do; probed at most once per process, cheap until asked.
+enum class SandboxMode {
+  kRoot,          // overlayfs as root
+  kRootlessRange, // user namespace with a subuid range, overlayfs userxattr
+  kSingleUid,     // one-entry user namespace
+  kNone,          // RUN is impossible; reason says why
+};
+struct SandboxSupport {
+  SandboxMode mode = SandboxMode::kNone;
+  std::string storage;  // "overlayfs", "overlayfs (userxattr)"
+  std::string reason;   // for kNone or for why a better mode is not available
+  std::vector<std::string> missing;  // exact setting, package or file, one each
+};
+SandboxSupport probe_sandbox(const std::string& store_directory);
+
+// The built-in executor. Fails with kUnsupported when probe_sandbox() says kNone.
+Result<std::unique_ptr<Executor>> make_sandbox_executor(const std::string& store_directory);
+
+}  // namespace kasane::exec
