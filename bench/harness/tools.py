@@ -156,7 +156,7 @@ class Buildah(Tool):
         os.makedirs(ctx, exist_ok=True)
         shutil.copy(shutil.which("busybox"), f"{ctx}/sh")
         with open(f"{ctx}/Dockerfile", "w") as f:
-            f.write('FROM scratch\nCOPY sh /bin/sh\nRUN ["/bin/sh", "true"]\n')
+            f.write('FROM scratch\nCOPY sh /bin/sh\nRUN ["/bin/sh", "-c", ":"]\n')
         why = []
         for runtime, isolation in (("crun", "oci"), ("runc", "oci"), ("", "chroot")):
             if runtime and not shutil.which(runtime):
