@@ -104,7 +104,7 @@ class Kasane(Tool):
         return [self.bin, "build", *self.extra, "--network", "host", *args, "-t", tag, "-f", dockerfile, ctx]
 
     def image_id(self, tag):
-        return quiet([self.bin, "images", "-q", "--no-trunc", tag], self.env).strip()
+        return quiet([self.bin, "images", "-q", "--no-trunc", tag], self.env).split()[0]
 
     def load(self, archive):
         self.reset([])
