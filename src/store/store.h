@@ -1,0 +1,161 @@
+// Store: images, tags, layers, blobs and the step cache under one root directory, shared
+// by any number of kasane processes. Layout and commit protocol: docs/store.md.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/hash.h"
+#include "base/result.h"
+#include "base/stream.h"
+
+namespace kasane::store {
+
+class Database;  // store/database.h: the SQLite façade
+class Locks;     // store/locks.h
+
+struct OpenOptions {
+  std::string root;
+  // Without: a missing store is an empty one for reads, and is created by the first write.
+  bool read_only = false;
+};
+
+// `--root`, else $KASANE_ROOT, else /var/lib/kasane for root, else
+// ${XDG_DATA_HOME:-$HOME/.local/share}/kasane.
+std::string default_root(const std::string& flag);
+
+// One row of `images`: everything the list prints, so that no config is opened.
+struct ImageRow {
+  Sha256Digest id;            // digest of the config blob
+  int64_t created_ns = 0;     // since the epoch; 0 when the config has no date
+  uint64_t size_bytes = 0;    // sum of the layers' content sizes
+  std::string architecture, os, variant;
+  std::map<std::string, std::string> labels;
+  int64_t last_tagged_ns = 0;
+  std::vector<std::string> tags;     // canonical "docker.io/library/alpine:3", sorted
+  std::vector<std::string> digests;  // canonical "docker.io/library/alpine@sha256:..."
+};
+
+struct ImageRecord {   // what put_image() stores
+  std::string config_json;                  // exact bytes; their digest is the image id
+  std::vector<Sha256Digest> diff_ids;       // lowest first; layers must be in the store
+  // Exact manifest bytes when the image came with one (kept so that digests survive).
+  std::string manifest_json;
+  std::string manifest_media_type;
+};
+
+struct StepRow {
+  Sha256Digest key;
+  Sha256Digest diff_id;      // the layer that the step made
+  int64_t created_ns = 0;
+  uint64_t duration_ns = 0;
+  std::string scope;         // which Dockerfile step this is (name/stage/index), for explain
+  std::string explanation;   // JSON: the readable parts of the key
+};
+
+struct RemovedImage {
+  std::vector<std::string> untagged;         // canonical references, in order
+  bool deleted = false;
+  Sha256Digest id;
+  std::vector<Sha256Digest> deleted_layers;  // diff ids, top first, that nothing else used
+  uint64_t freed_bytes = 0;
+};
+
+struct DamagedObject {
+  std::string kind;    // "blob", "layer", "image", "tag", "database"
+  std::string name;    // digest or reference
+  std::string reason;
+};
+
+struct CheckOptions {
+  bool deep = true;    // hash every body; false: sizes and presence only
+};
+struct CheckReport {
+  std::vector<DamagedObject> damaged;
+  uint64_t blobs = 0, layers = 0, images = 0, bytes_read = 0;
+  uint64_t leftovers = 0;  // temporary objects of dead processes that were (or can be) swept
+};
+
+// Thread-safe unless said otherwise.
+class Store {
+ public:
+  static Result<std::unique_ptr<Store>> open(const OpenOptions& options);
+  ~Store();
+  const std::string& root() const { return root_; }
+  std::string path(std::string_view below) const { return root_ + "/" + std::string(below); }
+
+  // Held while a build, load or pull works: nothing that exists is deleted meanwhile.
+  // Shared between processes; taken automatically by the first write.
+  Result<void> hold();
+
+  // A fresh private directory below ingest/, with a kernel lock that lives as long as
+  // the object; swept by the next writer if this process dies.
+  class Ingest {
+   public:
+    Ingest(std::string path, UniqueFd lock) : path_(std::move(path)), lock_(std::move(lock)) {}
+    Ingest(Ingest&&) noexcept = default;
+    ~Ingest();  // removes what is left
+    const std::string& path() const { return path_; }
+
+   private:
+    std::string path_;
+    UniqueFd lock_;
+  };
+  Result<Ingest> new_ingest();
+
+  // ---- blobs/sha256/<hex>: configs, manifests, compressed layers, byte for byte
+  Result<Sha256Digest> put_blob(std::string_view bytes);
+  Result<std::string> read_blob(const Sha256Digest& digest, uint64_t max_bytes = 4u << 20);
+  bool has_blob(const Sha256Digest& digest) const;
+
+  // ---- images and tags (references are canonical: oci::Reference::canonical())
+  Result<Sha256Digest> put_image(const ImageRecord& image);
+  Result<void> tag(const Sha256Digest& image, const std::string& reference);
+  Result<std::vector<ImageRow>> list_images();
+  Result<std::optional<Sha256Digest>> find_tag(const std::string& reference);
+  // Images whose id starts with the hex prefix (at most `limit`).
+  Result<std::vector<Sha256Digest>> find_by_prefix(std::string_view hex_prefix, size_t limit = 2);
+  Result<ImageRow> image_row(const Sha256Digest& image);
+  Result<std::vector<Sha256Digest>> image_layers(const Sha256Digest& image);
+  Result<std::string> image_config(const Sha256Digest& image);  // exact JSON bytes
+  // Sizes (content bytes) of layers by DiffID in one query, same order.
+  Result<std::vector<uint64_t>> layer_sizes(const std::vector<Sha256Digest>& diff_ids);
+
+  // Removes one tag; true when the image has no tag left.
+  Result<bool> untag(const std::string& reference);
+  // Removes the image record and every layer that neither another image nor the step
+  // cache uses. What another process holds is left for the next sweep.
+  Result<RemovedImage> remove_image(const Sha256Digest& image);
+
+  // ---- step cache
+  Result<std::optional<StepRow>> find_step(const Sha256Digest& key);
+  Result<void> put_step(const StepRow& step);
+  // Latest step of the same scope: what to compare with when a key misses.
+  Result<std::optional<StepRow>> last_step_of(const std::string& scope);
+  // Drops cached steps (all, or those unused since a time) and the layers only they
+  // used. Returns freed bytes.
+  Result<uint64_t> prune_steps(std::optional<int64_t> unused_since_ns);
+
+  // ---- care
+  Result<CheckReport> check(const CheckOptions& options);
+  // Removes leftovers of dead processes (ingest/, trash/).
+  Result<uint64_t> sweep();
+
+  // For store/*.cc only.
+  Database& database() { return *database_; }
+  Result<void> ensure_writable();
+  Result<void> register_layer(const struct LayerSummary& summary);
+
+ private:
+  Store() = default;
+  std::string root_;
+  std::unique_ptr<Database> database_;
+  std::unique_ptr<Locks> locks_;
+};
+
+}  // namespace kasane::store
