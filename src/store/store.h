@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -146,6 +147,13 @@ class Store {
   // Removes leftovers of dead processes (ingest/, trash/).
   Result<uint64_t> sweep();
 
+  // How work that needs the owners of an image is run (unpacking trees, reading upper
+  // directories). Default: a direct call. A rootless caller sets one that forks into its
+  // mapped user namespace. The function works on disk only and returns 0 or an errno.
+  using TreeRunner = std::function<Result<int>(const std::function<int()>&)>;
+  void set_tree_runner(TreeRunner runner) { tree_runner_ = std::move(runner); }
+  const TreeRunner& tree_runner() const { return tree_runner_; }
+
   // For store/*.cc only.
   Database& database() { return *database_; }
   Result<void> ensure_writable();
@@ -156,6 +164,7 @@ class Store {
   std::string root_;
   std::unique_ptr<Database> database_;
   std::unique_ptr<Locks> locks_;
+  TreeRunner tree_runner_ = [](const std::function<int()>& work) -> Result<int> { return work(); };
 };
 
 }  // namespace kasane::store
