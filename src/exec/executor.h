@@ -50,6 +50,9 @@ struct RunOutcome {
   std::optional<int> signal; // set when a signal ended the step
   uint64_t wall_ns = 0;
   uint64_t max_rss_bytes = 0;
+  // Set when the program could not be started: exit_status is then 127 (not found) or
+  // 126 (found, not executable), as a shell reports it. The text was also sent to the log.
+  std::string exec_error;
 };
 
 using LogCallback = std::function<void(std::string_view bytes, int stream)>;
