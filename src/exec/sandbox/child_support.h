@@ -1,0 +1,103 @@
+// Building blocks for code that runs between clone(2) and execve(2). The builder has
+// many threads, so that code may not allocate, lock, throw or use stdio: it works on
+// memory that the parent prepared, on its stack and on system calls.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+namespace kasane::exec {
+
+// Text in fixed storage; what does not fit is cut and remembered.
+template <size_t N>
+class FixedText {
+ public:
+  FixedText() { data_[0] = '\0'; }
+  FixedText& add(std::string_view text) {
+    size_t room = N - 1 - size_;
+    if (text.size() > room) overflowed_ = true;
+    size_t n = text.size() < room ? text.size() : room;
+    std::memmove(data_ + size_, text.data(), n);
+    size_ += n;
+    data_[size_] = '\0';
+    return *this;
+  }
+  FixedText& add_number(uint64_t number) {
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+      digits[--at] = static_cast<char>('0' + number % 10);
+      number /= 10;
+    } while (number != 0);
+    return add(std::string_view(digits + at, sizeof digits - at));
+  }
+  void cut(size_t size) {
+    size_ = size;
+    data_[size_] = '\0';
+  }
+  void clear() {
+    cut(0);
+    overflowed_ = false;
+  }
+  const char* c_str() const { return data_; }
+  std::string_view view() const { return {data_, size_}; }
+  size_t size() const { return size_; }
+  bool overflowed() const { return overflowed_; }
+
+ private:
+  char data_[N];
+  size_t size_ = 0;
+  bool overflowed_ = false;
+};
+
+// What the supervisor and the step tell the builder, one write each (< PIPE_BUF).
+struct StatusMessage {
+  enum class Kind : uint32_t {
+    kSetupError,  // action, object, error; the sandbox could not be made
+    kExecError,   // text, exit_status 126 or 127; the program could not be started
+    kExit,        // exit_status, signal, max_rss_bytes; always the last message
+  };
+  Kind kind;
+  int32_t error;
+  int32_t exit_status;
+  int32_t signal;
+  uint64_t max_rss_bytes;
+  char action[64];
+  char text[1024];  // kSetupError: the object; kExecError: the whole sentence
+};
+
+// Sends messages over the status pipe. Used in children only.
+class Reporter {
+ public:
+  explicit Reporter(int fd) : fd_(fd) {}
+  // Ends the process: "<action> <object>: <strerror(error)>".
+  [[noreturn]] void fail(const char* action, std::string_view object, int error) const;
+  void send(const StatusMessage& message) const;
+  static StatusMessage make(StatusMessage::Kind kind, std::string_view action,
+                            std::string_view text);
+
+ private:
+  int fd_;
+};
+
+// A plain fork-like clone without glibc's atfork handlers (they would take locks that
+// other threads hold). Returns like fork; `pidfd` may be null. The child is on a copy
+// of the caller's stack and must not return from the function that called this.
+pid_t clone_process(uint64_t namespace_flags, int* pidfd);
+
+// Default dispositions for every signal; the mask stays as it is.
+void reset_signal_handlers();
+void block_all_signals(void* old_mask_or_null);
+void unblock_all_signals();
+
+// Closes everything but `keep` (ascending, no duplicates).
+void close_all_except(const int* keep, size_t count);
+
+// openat2 below root_fd as in base/fd.h, for children. -1 and errno.
+int child_open_in_root(int root_fd, const char* path, int flags);
+
+}  // namespace kasane::exec
