@@ -28,8 +28,8 @@ class Writer {
 
   // kInternal when the caller breaks the contract of Entry (form of the path, sorted
   // xattrs, overlay control xattrs) or the order (so duplicates cannot be written).
-  // kInvalid for what tar cannot express (device numbers above 2097151). Entry path ""
-  // becomes "./".
+  // kInvalid for what tar cannot express (device numbers above 2097151), kLimit for xattrs
+  // that our own reader would refuse. Entry path "" becomes "./".
   Result<Placement> begin(const Entry& entry);
   // kInternal when more than entry.size bytes come.
   Result<void> write(std::span<const uint8_t> bytes);
@@ -45,6 +45,7 @@ class Writer {
   enum class State { kBetween, kInMember, kFinished, kFailed };
   Result<void> emit(std::span<const uint8_t> bytes);
   Result<void> check(const Entry& entry) const;
+  Result<void> check_limits(const Entry& entry) const;
   Error broken(std::string what);
 
   ByteSink& out_;
@@ -56,6 +57,7 @@ class Writer {
   std::string previous_;  // path of the last member
   std::string headers_;   // reused: 'x' header, its records, ustar header
   std::string records_;   // reused: PAX records
+  std::string name_;      // reused: path as tar writes it
 };
 
 }  // namespace kasane::tar
