@@ -94,8 +94,10 @@ bool has_member(std::string_view members, std::string_view user) {
   return false;
 }
 
+// Doubles are only cosmetic, so a hostile file of 65536 groups is not compared pairwise.
 void add_group(UserIdentity& out, uint32_t gid) {
-  for (size_t i = 0; i < out.group_count; ++i)
+  constexpr size_t kCompared = 256;
+  for (size_t i = 0; i < out.group_count && i < kCompared; ++i)
     if (out.groups[i] == gid) return;
   if (out.group_count < kMaxGroups) out.groups[out.group_count++] = gid;
 }
