@@ -30,21 +30,26 @@ class [[nodiscard]] Result<void> : public tl::expected<void, Error> {
   void take() && {}
 };
 
-// auto x = TRY(f());   returns the error of f() from the calling function.
-#define TRY(expression)                                                \
-  __extension__({                                                      \
-    auto kasane_try_result = (expression);                             \
-    if (!kasane_try_result) return std::move(kasane_try_result.error()); \
-    std::move(kasane_try_result).take();                               \
+#define KASANE_CONCAT_(a, b) a##b
+#define KASANE_CONCAT(a, b) KASANE_CONCAT_(a, b)
+
+// auto x = TRY(f());   returns the error of f() from the calling function. May be nested.
+#define TRY(expression) KASANE_TRY_(KASANE_CONCAT(kasane_try_, __COUNTER__), expression)
+#define KASANE_TRY_(result, expression)             \
+  __extension__({                                   \
+    auto result = (expression);                     \
+    if (!result) return std::move(result.error());  \
+    std::move(result).take();                       \
   })
 
 // auto x = TRY_CONTEXT(f(), "load config " + name);   the same with one more frame.
-#define TRY_CONTEXT(expression, context_text)                                    \
-  __extension__({                                                                \
-    auto kasane_try_result = (expression);                                       \
-    if (!kasane_try_result)                                                      \
-      return std::move(kasane_try_result.error()).context(context_text);         \
-    std::move(kasane_try_result).take();                                         \
+#define TRY_CONTEXT(expression, context_text) \
+  KASANE_TRY_CONTEXT_(KASANE_CONCAT(kasane_try_, __COUNTER__), expression, context_text)
+#define KASANE_TRY_CONTEXT_(result, expression, context_text)             \
+  __extension__({                                                         \
+    auto result = (expression);                                           \
+    if (!result) return std::move(result.error()).context(context_text);  \
+    std::move(result).take();                                             \
   })
 
 }  // namespace kasane
