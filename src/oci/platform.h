@@ -13,8 +13,12 @@ struct Platform {
   std::string architecture;
   std::string variant;
   std::string os_version;
+  // "os", "architecture", "os/architecture[/variant]", os perhaps with "(version)"; the
+  // result is normalised. kInvalid otherwise.
   static Result<Platform> parse(std::string_view text);
   static Platform host();
+  // containerd's spelling: x86_64 = amd64, arm64/v8 = arm64, arm = arm/v7, ...
+  Platform normalized() const;
   std::string str() const;  // "linux/arm64/v8" without empty parts
   bool operator==(const Platform&) const = default;
 };
