@@ -19,37 +19,50 @@ namespace kasane::store {
 
 class Store;
 
+// Runs work on disk where the owners of an image exist; see Store::set_tree_runner().
+using TreeRunner = std::function<Result<int>(const std::function<int()>&)>;
+
 // Immutable handle; thread-safe. The directory cannot be deleted while a Store that
 // handed it out is open with its shared lock (see store/locks.h).
 class Layer {
  public:
-  Layer(std::string directory, std::shared_ptr<const LayerIndex> index)
-      : directory_(std::move(directory)), index_(std::move(index)) {}
+  // `runner` is used to read a tree whose files belong to mapped ids; empty = directly.
+  Layer(std::string directory, std::shared_ptr<const LayerIndex> index, TreeRunner runner = {})
+      : directory_(std::move(directory)), index_(std::move(index)), runner_(std::move(runner)) {}
   const Sha256Digest& diff_id() const { return index_->summary().diff_id; }
   const LayerIndex& index() const { return *index_; }
   const std::string& directory() const { return directory_; }  // layers/<diffid>, absolute
   std::string blob_path() const { return directory_ + "/blob"; }
   std::string tree_path() const { return directory_ + "/tree"; }
+  std::string split_path() const { return directory_ + "/split"; }
   bool has_blob() const;
   bool has_tree() const;
 
   // Streams the uncompressed tar, whose digest is diff_id(): from blob, or made again
-  // from tree. kCorrupt when neither body can give it.
+  // from tree. kCorrupt when neither body can give it. The bytes are hashed as they pass:
+  // a damaged body gives kCorrupt instead of the end of the stream, so a reader that saw
+  // the end has seen exactly the layer. The result must not outlive the Layer.
   Result<std::unique_ptr<ByteSource>> open_tar() const;
 
-  // Expanded content of the file entry `i`. Reads from whichever body is there.
+  // Expanded content of the file entry `i` (for a hard link: of the file it names). Reads
+  // from whichever body is there and checks the digest like open_tar(). kInvalid for other
+  // types. The result must not outlive the Layer.
   Result<std::unique_ptr<ByteSource>> open_content(size_t i) const;
 
   // Path of the unpacked tree, made from the blob first if it is not there (ingest →
-  // write → syncfs → rename). As root: exact owners, devices, xattrs. In a user
-  // namespace: through exec-provided mapping, see TreeOptions. Several processes may
-  // ask at once; one unpacks, the others use it.
+  // write → syncfs → rename). As root: exact owners, devices, xattrs. Runs through
+  // Store::tree_runner(); in a user namespace what cannot be made there (devices, owners
+  // outside the map, trusted and security xattrs) is left out of the tree. The index keeps
+  // it all, so tars made again from the tree are still exact. A parent directory that the
+  // layer does not list becomes 0755 root:root. Several threads and processes may ask at
+  // once; one unpacks, the others use it.
   Result<std::string> ensure_tree(Store& store) const;
   Result<std::string> ensure_blob(Store& store) const;
 
  private:
   std::string directory_;
   std::shared_ptr<const LayerIndex> index_;
+  TreeRunner runner_;
 };
 using LayerPtr = std::shared_ptr<const Layer>;
 
@@ -92,7 +105,8 @@ Result<LayerPtr> import_layer(Store& store, ByteSource& tar, const ImportOptions
 
 // Turns the upper directory of a RUN step (overlayfs form) into a layer: reads it once
 // for the index and the DiffID, then renames it to layers/<diffid>/tree.
-Result<LayerPtr> adopt_tree(Store& store, const std::string& upper_dir, const AdoptOptions& options);
+Result<LayerPtr> adopt_tree(Store& store, const std::string& upper_dir,
+                            const AdoptOptions& options);
 
 Result<LayerPtr> open_layer(Store& store, const Sha256Digest& diff_id);
 
