@@ -103,7 +103,6 @@ esac
 cache=${KASANE_BASES_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/kasane/bases}
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
-self=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/$(basename "${BASH_SOURCE[0]}")
 
 tmp=$(mktemp -d "$cache/.work.XXXXXXXX")
 cleanup() {
@@ -295,13 +294,29 @@ in_chroot() { # in_chroot ROOT COMMAND...: with /proc and /dev, in a mount names
 # --------------------------------------------------------------------- cache
 # made NAME: sets $made to the folder with rootfs.tar (and epoch) of NAME.
 made=''
+recipe_of() { # what a result depends on in this script, and the keys of its base
+    local f=(build_"$(tr ':-' '__' <<<"$1")" pack put_ca)
+    case $1 in
+        busybox) f+=(small_etc) ;;
+        debian:bookworm) ;;
+        debian:bookworm-slim) key_of debian:bookworm ;;
+        node:20) f+=(put_node debs in_chroot); key_of debian:bookworm ;;
+        node:20-slim) f+=(put_node); key_of debian:bookworm-slim ;;
+        node:20-alpine) f+=(put_node debs apk_record apk_version q1); key_of alpine ;;
+        alpine) f+=(musl_toolbox debs in_chroot apk_record apk_version q1 alpine_etc) ;;
+        distroless) f+=(debs) ;;
+        distroless-node:20) key_of distroless ;;
+    esac
+    case $1 in *node:*) printf '%s %s\n' "$NODE_VER" "$NPM_VER" ;; esac
+    declare -f "${f[@]}"
+}
 key_of() {
-    local name=$1 extra=''
-    case $name in
+    local extra
+    case $1 in
         busybox) busybox_binary; extra=$(sha256sum <"$busybox_bin") ;;
         *) extra="$(inrelease_date) $(sort -u <<<"$sources") ${aptopts[*]-}" ;;
     esac
-    { printf '%s\0%s\0%s\0%s\0' "$name" "$arch" "$ca_hash" "$extra"; cat "$self"; } | sha256sum | cut -c1-20
+    { printf '%s\0%s\0%s\0%s\0' "$1" "$arch" "$ca_hash" "$extra"; recipe_of "$1"; } | sha256sum | cut -c1-20
 }
 have=''   # names checked in this run already, as " name=dir"
 make_base() {
@@ -423,6 +438,7 @@ build_debian_bookworm() {
     rmdir "$r"
     mmdebstrap --quiet --mode=root --variant=minbase --architectures="$arch" --format=directory \
         --dpkgopt=force-unsafe-io --aptopt='Acquire::Languages "none"' "${opts[@]}" \
+        --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr --include=usr-is-merged \
         "$SUITE" "$r" "${src[@]}" >"$w/log" 2>&1 || { cat "$w/log" >&2; die "mmdebstrap failed"; }
     chmod 755 "$r"
     rm -f "$r"/etc/{resolv.conf,hostname,passwd-,group-,shadow-,gshadow-,subuid-,subgid-,.pwd.lock} \
@@ -583,7 +599,253 @@ build_node_20() {
     put_node "$r" --headers
 }
 
-#@@LATER@@
+# -------------------------------------------------------------- Alpine-like
+# A scratch Debian with a compiler, from unpacked (not installed) packages.
+musl_toolbox() { # musl_toolbox ROOT WORK
+    local t=$1 w=$2 f p
+    mkdir -p "$t"
+    from debian:bookworm "$t"
+    debs "$w/tool-debs" --with-deps gcc libc6-dev make musl musl-dev musl-tools linux-libc-dev bzip2 xz-utils patch
+    for f in "$w"/tool-debs/*.deb; do
+        p=$(basename "$f"); p=${p%%_*}
+        if ! grep -qx "Package: $p" "$t/var/lib/dpkg/status"; then
+            dpkg-deb --fsys-tarfile "$f" | tar -x -C "$t" --keep-directory-symlink --no-same-owner
+        fi
+    done
+    mv "$(ls "$w"/tool-debs/musl_*.deb)" "$w/"
+    rm -rf "$w/tool-debs"
+}
+build_alpine() {
+    local r=$1 w=$2 t=$2/toolbox musl_ver bb_ver
+    need_root alpine
+    [ -n "$musl_arch" ] || die "the alpine stand-in is not known for $arch"
+    say "alpine: laying out a compiler and fetching busybox's source package"
+    musl_toolbox "$t" "$w"
+    set_epoch
+    mkdir -p "$t/src"
+    (cd "$t/src" && APT_CONFIG=$apt_conf apt-get -qq source --download-only --only-source busybox) >"$w/log" 2>&1 ||
+        { cat "$w/log" >&2; die "could not download Debian's busybox source package"; }
+    say "alpine: building busybox with musl-gcc (some minutes)"
+    cat >"$t/src/build.sh" <<'SH'
+set -eu
+cd /src
+mkdir b kh
+tar -xf busybox_*.orig.tar.* -C b --strip-components=1
+tar -xf busybox_*.debian.tar.* -C b
+cd b
+while read -r p _; do
+    case $p in ''|'#'*) ;; *) patch -p1 -s <"debian/patches/$p" ;; esac
+done <debian/patches/series
+# the kernel's headers, after musl's own
+for d in linux mtd asm-generic; do ln -s "/usr/include/$d" "/src/kh/$d"; done
+ln -s "$(echo /usr/include/*-linux-gnu/asm)" /src/kh/asm
+make -s defconfig >/dev/null
+sed -i 's/^CONFIG_TC=y/# CONFIG_TC is not set/' .config
+make -s oldconfig </dev/null >/dev/null 2>&1 || true
+make -s -j"$(nproc)" CC="musl-gcc -idirafter /src/kh" HOSTCC=gcc busybox
+SH
+    in_chroot "$t" sh /src/build.sh >"$w/log" 2>&1 || { tail -n 40 "$w/log" >&2; die "building busybox failed"; }
+    musl_ver=$(dpkg-deb -f "$w"/musl_*.deb Version); musl_ver=${musl_ver#*:}
+    bb_ver=$(basename "$t"/src/busybox_*.dsc .dsc); bb_ver=${bb_ver#busybox_}
+
+    mkdir -p "$r"/{bin,dev,etc/apk/keys,home,lib/apk/db,media,mnt,opt,proc,root,run,sbin,srv,sys,tmp} \
+             "$r"/usr/{bin,sbin,lib,local/bin,local/lib,local/share,share} "$r"/var/{cache/apk,empty,lib,local,log,opt,spool,tmp}
+    chmod 1777 "$r/tmp" "$r/var/tmp"; chmod 700 "$r/root"; chmod 555 "$r/var/empty"
+    ln -s /run "$r/var/run"; ln -s /run/lock "$r/var/lock"
+    dpkg-deb -x "$w"/musl_*.deb "$w/musl"
+    install -m 755 "$w/musl/lib/$musl_arch-linux-musl/libc.so" "$r/lib/ld-musl-$musl_arch.so.1"
+    ln -s "ld-musl-$musl_arch.so.1" "$r/lib/libc.musl-$musl_arch.so.1"
+    install -m 755 "$t/src/b/busybox" "$r/bin/busybox"
+    chroot "$r" /bin/busybox --install -s
+    alpine_etc "$r" "${musl_ver%%-*}" "${bb_ver%%-*}"
+    : >"$r/lib/apk/db/lock"; : >"$r/lib/apk/db/triggers"
+    tar -cf "$r/lib/apk/db/scripts.tar" -T /dev/null
+    {
+        apk_record "$r" kasane-base-layout 1.0-r0 none 'Users, groups and folders in the layout of Alpine' Apache-2.0 '' \
+            etc/group etc/hosts etc/os-release etc/passwd etc/profile etc/shadow etc/shells sbin/apk
+        apk_record "$r" musl "$(apk_version "$musl_ver")" musl 'the musl C library (from a Debian package)' MIT \
+            "so:libc.musl-$musl_arch.so.1=1" "lib/ld-musl-$musl_arch.so.1"
+        apk_record "$r" busybox "$(apk_version "$bb_ver")" busybox 'Size optimised toolbox (built from a Debian source package)' GPL-2.0-only \
+            cmd:busybox bin/busybox
+    } >"$r/lib/apk/db/installed"
+    printf 'busybox\nkasane-base-layout\nmusl\n' >"$r/etc/apk/world"
+    put_ca "$r"
+    rm -rf --one-file-system "$t"
+}
+apk_version() { # 1.35.0-4+deb12u1 -> 1.35.0-r4
+    local v=${1%%+*}
+    v=${v/+*/}
+    printf '%s-r%s' "${v%-*}" "${v##*-}"
+}
+q1() { # Q1 and the base64 of the SHA-1 of what comes in
+    # shellcheck disable=SC2059
+    printf 'Q1%s' "$(printf "$(sha1sum | cut -d' ' -f1 | sed 's/../\\x&/g')" | base64)"
+}
+apk_record() { # apk_record ROOT NAME VERSION ORIGIN DESCRIPTION LICENCE PROVIDES FILE...
+    local r=$1 name=$2 ver=$3 origin=$4 desc=$5 lic=$6 prov=$7 f d last='' size=0; shift 7
+    for f in "$@"; do size=$((size + $(stat -c %s "$r/$f"))); done
+    printf 'C:%s\nP:%s\nV:%s\nA:%s\nS:%s\nI:%s\nT:%s\nU:\nL:%s\no:%s\nm:kasane examples\nt:%s\n' \
+        "$(printf '%s-%s' "$name" "$ver" | q1)" "$name" "$ver" "$musl_arch" "$size" "$size" "$desc" "$lic" \
+        "${origin/none/$name}" "$SOURCE_DATE_EPOCH"
+    if [ -n "$prov" ]; then printf 'p:%s\n' "$prov"; fi
+    for f in "$@"; do
+        d=$(dirname "$f")
+        if [ "$d" != "$last" ]; then printf 'F:%s\n' "$d"; last=$d; fi
+        printf 'R:%s\na:0:0:%s\nZ:%s\n' "$(basename "$f")" "$(stat -c %a "$r/$f")" "$(q1 <"$r/$f")"
+    done
+    printf '\n'
+}
+alpine_etc() { # alpine_etc ROOT MUSL-VERSION BUSYBOX-VERSION
+    local r=$1
+    cat >"$r/etc/passwd" <<'ETC'
+root:x:0:0:root:/root:/bin/ash
+bin:x:1:1:bin:/bin:/sbin/nologin
+daemon:x:2:2:daemon:/sbin:/sbin/nologin
+mail:x:8:12:mail:/var/mail:/sbin/nologin
+nobody:x:65534:65534:nobody:/:/sbin/nologin
+ETC
+    cat >"$r/etc/group" <<'ETC'
+root:x:0:root
+bin:x:1:root,bin,daemon
+daemon:x:2:root,bin,daemon
+sys:x:3:root,bin
+adm:x:4:root,daemon
+tty:x:5:
+disk:x:6:root
+wheel:x:10:root
+mail:x:12:mail
+audio:x:18:
+video:x:27:root
+www-data:x:82:
+users:x:100:
+nogroup:x:65533:
+nobody:x:65534:
+ETC
+    { printf 'root:*::0:::::\n'; sed -n '2,$s/^\([^:]*\):.*/\1:!::0:::::/p' "$r/etc/passwd"; } >"$r/etc/shadow"
+    chmod 640 "$r/etc/shadow"
+    printf '/bin/sh\n/bin/ash\n' >"$r/etc/shells"
+    printf '127.0.0.1\tlocalhost localhost.localdomain\n::1\t\tlocalhost localhost.localdomain\n' >"$r/etc/hosts"
+    # shellcheck disable=SC2016
+    printf 'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nexport PS1='"'"'\\h:\\w\\$ '"'"'\numask 022\n' >"$r/etc/profile"
+    cat >"$r/etc/os-release" <<ETC
+NAME="Alpine-like stand-in (not Alpine Linux)"
+ID=alpine
+VERSION_ID=3.17.0
+PRETTY_NAME="Alpine-like stand-in with musl $2 and busybox $3 from Debian (not Alpine Linux)"
+ETC
+    printf '3.17.0\n' >"$r/etc/alpine-release"
+    : >"$r/etc/apk/repositories"
+    printf '%s\n' "$musl_arch" >"$r/etc/apk/arch"
+    cat >"$r/sbin/apk" <<'SH'
+#!/bin/sh
+# Stands where Alpine's apk would be.  There is no package repository behind it.
+db=/lib/apk/db/installed
+verbose=0 words=
+for a in "$@"; do
+    case $a in
+        -v|--verbose) verbose=1 ;;
+        -V|--version) echo 'apk stand-in of an Alpine-like image (not apk-tools)'; exit 0 ;;
+        --print-arch) cat /etc/apk/arch; exit 0 ;;
+        -*) ;;
+        *) words="$words $a" ;;
+    esac
+done
+set -- $words
+case ${1:-} in
+    info)
+        if [ -n "${2:-}" ]; then grep -qx "P:$2" $db || exit 1; echo "$2"; exit 0; fi
+        awk -v v=$verbose -F: '/^P:/ { p = $2 } /^V:/ { print v ? p "-" $2 : p }' $db ;;
+    update) echo 'OK: no repository in this stand-in' ;;
+    add)
+        shift
+        for p in "$@"; do
+            grep -qx "P:${p%%[<>=~]*}" $db && continue
+            echo "ERROR: unable to select packages: $p (this is a local stand-in for Alpine without a package repository)" >&2
+            exit 1
+        done ;;
+    *) echo "apk: '${1:-}' is not known to this stand-in" >&2; exit 1 ;;
+esac
+SH
+    chmod 755 "$r/sbin/apk"
+}
+build_node_20_alpine() {
+    local r=$1 w=$2 f files=()
+    from alpine "$r"
+    debs "$w/debs" libc6 libgcc-s1 libstdc++6
+    for f in "$w"/debs/*.deb; do
+        dpkg-deb -x "$f" "$w/x"
+        mkdir -p "$r/usr/share/doc/$(dpkg-deb -f "$f" Package)"
+        cp "$w/x/usr/share/doc/$(dpkg-deb -f "$f" Package)/copyright" "$r/usr/share/doc/$(dpkg-deb -f "$f" Package)/" 2>/dev/null ||
+            rmdir "$r/usr/share/doc/$(dpkg-deb -f "$f" Package)"
+    done
+    mkdir -p "$r/lib/$multi"
+    for f in libc.so.6 libm.so.6 libdl.so.2 libpthread.so.0 librt.so.1 libresolv.so.2 libnss_dns.so.2 libnss_files.so.2 \
+             libgcc_s.so.1 libstdc++.so.6 'ld-linux-*.so.*'; do
+        f=$(find "$w/x" -name "$f" ! -path '*/lib64/*' | head -n1)
+        install -m 755 "$(realpath "$f")" "$r/lib/$multi/$(basename "$f")"
+        files+=("lib/$multi/$(basename "$f")")
+    done
+    f=$(basename "$r/lib/$multi"/ld-linux-*)
+    case $arch in
+        amd64) mkdir -p "$r/lib64"; ln -s "../lib/$multi/$f" "$r/lib64/$f" ;;
+        *) ln -s "$multi/$f" "$r/lib/$f" ;;
+    esac
+    NODE_SHELL=/bin/sh put_node "$r"
+    # true records of what was put beside musl
+    {
+        apk_record "$r" kasane-glibc "$(apk_version "$(dpkg-deb -f "$w"/debs/libc6_*.deb Version)")" none \
+            'glibc and the C++ library of Debian, beside musl, for a glibc node' LGPL-2.1-or-later '' "${files[@]}"
+        apk_record "$r" kasane-node "$NODE_VER-r0" none 'node (glibc) and npm from their npm packages' MIT '' \
+            usr/local/bin/docker-entrypoint.sh usr/local/bin/node
+    } >>"$r/lib/apk/db/installed"
+    printf 'kasane-glibc\nkasane-node\n' >>"$r/etc/apk/world"
+    sort -o "$r/etc/apk/world" "$r/etc/apk/world"
+}
+
+# ---------------------------------------------------------- distroless-like
+build_distroless() {
+    local r=$1 w=$2 f p
+    need_root distroless
+    set_epoch
+    debs "$w/debs" base-files netbase tzdata libc6 libssl3 ca-certificates libgcc-s1 libstdc++6 media-types
+    mkdir -p "$r/var/lib/dpkg/status.d"
+    for f in "$w"/debs/*.deb; do
+        p=$(dpkg-deb -f "$f" Package)
+        dpkg-deb --fsys-tarfile "$f" | tar -x -C "$r" --keep-directory-symlink --no-same-owner --same-permissions
+        # where scanners look for the packages of such images
+        { dpkg-deb -f "$f"; } >"$r/var/lib/dpkg/status.d/$p"
+        dpkg-deb --ctrl-tarfile "$f" | tar -xO ./md5sums >"$r/var/lib/dpkg/status.d/$p.md5sums" 2>/dev/null ||
+            rm -f "$r/var/lib/dpkg/status.d/$p.md5sums"
+    done
+    mkdir -p "$r/etc/ssl/certs"
+    find "$r/usr/share/ca-certificates" -name '*.crt' | sort | xargs cat >"$r/etc/ssl/certs/ca-certificates.crt"
+    find "$r/usr/share/doc" -mindepth 1 ! -type d ! -name copyright -delete
+    find "$r/usr/share/doc" -mindepth 1 -type d -empty -delete
+    rm -rf "$r"/usr/share/{man,locale,lintian,info,bug} "$r"/usr/lib/debug
+    # no programs and no scripts
+    find "$r"/{bin,sbin,usr/bin,usr/sbin} -mindepth 1 ! -type d -delete 2>/dev/null || true
+    rm -rf "$r"/etc/{update-motd.d,ca-certificates/update.d,profile.d}
+    cat >"$r/etc/passwd" <<'ETC'
+root:x:0:0:root:/root:/sbin/nologin
+nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin
+nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin
+ETC
+    printf 'root:x:0:\nnobody:x:65534:\ntty:x:5:\nstaff:x:50:\nnonroot:x:65532:\n' >"$r/etc/group"
+    printf 'hosts: files dns\n' >"$r/etc/nsswitch.conf"
+    mkdir -p "$r"/{home/nonroot,root,tmp,dev,proc,sys,run}
+    chmod 700 "$r/home/nonroot" "$r/root"; chmod 1777 "$r/tmp"
+    chown 65532:65532 "$r/home/nonroot"
+    put_ca "$r"
+}
+build_distroless_node_20() {
+    local r=$1
+    from distroless "$r"
+    npm_tarballs
+    mkdir -p "$r/nodejs/bin"
+    tar -xzf "$npm_dir/node-linux-$node_arch-$NODE_VER.tgz" -C "$r/nodejs" --no-same-owner --strip-components=1 \
+        package/bin/node package/LICENSE
+    chmod 755 "$r/nodejs/bin/node"; chmod 644 "$r/nodejs/LICENSE"
+}
 
 # ------------------------------------------------------ what each image says
 ENVS=() CMD=() ENTRY=() USR='' WDIR='' TITLE='' DESC='' TAGS=()
