@@ -1,0 +1,162 @@
+#include "build/ops/step.h"
+
+#include <fmt/format.h>
+
+namespace kasane::build {
+namespace {
+
+constexpr size_t kMaxDetails = 20;
+
+const char* kind_name(tar::EntryType type) {
+  switch (type) {
+    case tar::EntryType::kDirectory:
+      return "directory";
+    case tar::EntryType::kSymlink:
+      return "symbolic link";
+    case tar::EntryType::kFile:
+    case tar::EntryType::kHardlink:
+      return "file";
+    default:
+      return "special file";
+  }
+}
+
+// How a planned entry differs from what the earlier run put at the same path.
+std::string difference(const PlannedEntry& planned, const store::EntryView& was) {
+  const tar::Entry& now = planned.entry;
+  if (now.type != was.type)
+    return fmt::format("is now a {} (was a {})", kind_name(now.type), kind_name(was.type));
+  if (now.type == tar::EntryType::kFile) {
+    std::optional<Sha256Digest> digest = planned.source.content;
+    if (planned.inline_content) digest = sha256(*planned.inline_content);
+    if (now.size == 0) digest = Sha256Digest{};
+    if (now.size != was.size || (digest && *digest != was.content))
+      return fmt::format("changed (content {} -> {})", was.content.hex().substr(0, 12),
+                         digest ? digest->hex().substr(0, 12) : "?");
+  }
+  if (now.link_target != was.link_target)
+    return fmt::format("changed (link to {} -> {})", was.link_target, now.link_target);
+  if (now.mode != was.mode) return fmt::format("changed mode ({:04o} -> {:04o})", was.mode, now.mode);
+  if (now.uid != was.uid || now.gid != was.gid)
+    return fmt::format("changed owner ({}:{} -> {}:{})", was.uid, was.gid, now.uid, now.gid);
+  if (now.xattrs != was.xattrs) return "changed extended attributes";
+  return {};
+}
+
+std::string shown_path(const std::string& path, const PlannedEntry& planned) {
+  return planned.tree ? planned.source.entry.path : "/" + path;
+}
+
+// Merge of two lists that are sorted alike: the plan and the index of the earlier layer.
+std::vector<std::string> file_changes(const LayerPlan& plan, const store::LayerIndex& index) {
+  std::vector<std::string> changes;
+  size_t at = 0;
+  auto gone = [&](size_t i) { changes.push_back("/" + std::string(index.path_at(i)) + " is gone"); };
+  for (const auto& [path, planned] : plan.entries()) {
+    while (at < index.size() && tar::compare_paths(index.path_at(at), path) < 0) gone(at++);
+    bool same_path = at < index.size() && index.path_at(at) == path;
+    if (!same_path) {
+      if (!planned.from_below) changes.push_back(shown_path(path, planned) + " is new");
+    } else if (std::string what = difference(planned, index.at(at++)); !what.empty()) {
+      changes.push_back(shown_path(path, planned) + " " + what);
+    }
+    if (changes.size() > kMaxDetails) break;
+  }
+  return changes;
+}
+
+}  // namespace
+
+Result<exec::Executor*> BuildEnvironment::executor() {
+  std::lock_guard lock(mutex_);
+  if (!executor_) executor_ = TRY(exec::make_sandbox_executor(store.root()));
+  return executor_.get();
+}
+
+Result<std::optional<VertexResult>> find_cached(BuildEnvironment& env, const StepInput& input,
+                                                const StepKey& key) {
+  if (env.no_cache) return std::optional<VertexResult>();
+  std::optional<store::StepRow> row = TRY(env.store.find_step(key.digest()));
+  if (!row) return std::optional<VertexResult>();
+  Result<store::LayerPtr> layer = store::open_layer(env.store, row->diff_id);
+  if (!layer) return std::optional<VertexResult>();  // lost or damaged: the step runs again
+  VertexResult result;
+  result.layers = input.below;
+  result.layers.push_back(*layer);
+  result.own = std::move(*layer);
+  result.created_ns = row->created_ns;
+  result.cached = true;
+  result.reason = "hit";
+  return std::optional<VertexResult>(std::move(result));
+}
+
+VertexResult explain_miss(BuildEnvironment& env, const StepInput& input, const StepKey& key,
+                          const LayerPlan* plan) {
+  VertexResult result;
+  if (env.no_cache) {
+    result.reason = "--no-cache";
+    return result;
+  }
+  Result<std::optional<store::StepRow>> last = env.store.last_step_of(input.vertex.scope);
+  if (!last || !*last) {
+    result.reason = "no earlier run of this step";
+    return result;
+  }
+  Result<StepKey> before = StepKey::from_json((*last)->explanation);
+  std::vector<std::string> changes;
+  if (before) changes = describe_changes(*before, key);
+  Result<store::LayerPtr> layer = store::open_layer(env.store, (*last)->diff_id);
+  if (plan && layer) {
+    std::vector<std::string> files = file_changes(*plan, (*layer)->index());
+    if (!files.empty()) {
+      std::erase(changes, "copied files changed");
+      changes.insert(changes.begin(), files.begin(), files.end());
+    }
+  }
+  if (changes.empty()) changes.push_back("its cached layer is no longer in the store");
+  result.reason = changes.front();
+  result.details.assign(changes.begin() + 1, changes.end());
+  if (result.details.size() > kMaxDetails) {
+    result.details.resize(kMaxDetails);
+    result.details.push_back("and more");
+  }
+  return result;
+}
+
+Result<VertexResult> finish_step(BuildEnvironment& env, const StepInput& input, const StepKey& key,
+                                 store::LayerPtr layer, uint64_t duration_ns,
+                                 VertexResult explained) {
+  store::StepRow row;
+  row.key = key.digest();
+  row.diff_id = layer->diff_id();
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  row.created_ns = env.epoch ? *env.epoch * 1'000'000'000 : now.tv_sec * 1'000'000'000ll + now.tv_nsec;
+  row.duration_ns = duration_ns;
+  row.scope = input.vertex.scope;
+  row.explanation = key.to_json();
+  TRY(env.store.put_step(row));
+  VertexResult result = std::move(explained);
+  result.layers = input.below;
+  result.layers.push_back(layer);
+  result.own = std::move(layer);
+  result.created_ns = row.created_ns;
+  return result;
+}
+
+Result<store::LayerPtr> make_layer(BuildEnvironment& env, const StepInput& input, LayerPlan& plan) {
+  std::unique_ptr<store::LayerWriter> writer = TRY(store::new_layer(env.store));
+  TRY(write_plan(plan, *writer, [&] { return input.stop.stop_requested(); }));
+  return writer->commit();
+}
+
+Result<VertexResult> run_base(BuildEnvironment& env, const StepInput&, const BaseOp& op) {
+  VertexResult result;
+  for (const Sha256Digest& diff_id : op.diff_ids)
+    result.layers.push_back(TRY_CONTEXT(store::open_layer(env.store, diff_id), "base image " + op.name));
+  result.cached = true;
+  result.reason = "in the store";
+  return result;
+}
+
+}  // namespace kasane::build

@@ -1,0 +1,167 @@
+#include "build/scheduler.h"
+
+#include <condition_variable>
+#include <mutex>
+#include <set>
+
+#include "base/thread_pool.h"
+
+namespace kasane::build {
+namespace {
+
+Result<VertexResult> run_operation(BuildEnvironment& env, const StepInput& input) {
+  struct Visitor {
+    BuildEnvironment& env;
+    const StepInput& input;
+    Result<VertexResult> operator()(const BaseOp& op) { return run_base(env, input, op); }
+    Result<VertexResult> operator()(const RunOp& op) { return run_run(env, input, op); }
+    Result<VertexResult> operator()(const CopyOp& op) { return run_copy(env, input, op); }
+    Result<VertexResult> operator()(const WorkdirOp& op) { return run_workdir(env, input, op); }
+  };
+  return std::visit(Visitor{env, input}, input.vertex.op);
+}
+
+class Scheduler {
+ public:
+  Scheduler(BuildEnvironment& env, const Graph& graph, unsigned jobs, EventBus& events)
+      : env_(env), graph_(graph), jobs_(jobs), events_(events) {}
+
+  Result<std::map<VertexId, VertexResult>> run(VertexId target, std::stop_token outer);
+
+ private:
+  struct Completion {
+    VertexId id;
+    Result<VertexResult> result;
+  };
+  void reach(VertexId target);
+  std::vector<VertexId> take_ready();
+  Result<VertexResult> execute(VertexId id);
+  void post(VertexId id, Result<VertexResult> result);
+  Completion wait();
+  void settle(Completion completion);
+
+  BuildEnvironment& env_;
+  const Graph& graph_;
+  const unsigned jobs_;
+  EventBus& events_;
+  std::stop_source stop_;
+  std::map<VertexId, VertexResult> results_;  // written by the owner thread only
+  std::set<VertexId> waiting_;
+  size_t running_ = 0;
+  std::optional<Error> failure_;
+  std::mutex mutex_;  // guards completions_
+  std::condition_variable posted_;
+  std::vector<Completion> completions_;
+};
+
+void Scheduler::reach(VertexId target) {
+  std::vector<VertexId> open{target};
+  while (!open.empty()) {
+    VertexId id = open.back();
+    open.pop_back();
+    if (!waiting_.insert(id).second) continue;
+    for (VertexId dependency : graph_.vertices[static_cast<size_t>(id)].dependencies())
+      open.push_back(dependency);
+  }
+}
+
+std::vector<VertexId> Scheduler::take_ready() {
+  std::vector<VertexId> ready;
+  for (VertexId id : waiting_) {
+    if (running_ + ready.size() >= jobs_) break;
+    bool complete = true;
+    for (VertexId dependency : graph_.vertices[static_cast<size_t>(id)].dependencies())
+      complete = complete && results_.contains(dependency);
+    if (complete) ready.push_back(id);
+  }
+  for (VertexId id : ready) waiting_.erase(id);
+  return ready;
+}
+
+// Runs on a worker, or on the owner when nothing else could run at the same time. Reads
+// results_ of finished dependencies only, which nobody writes any more.
+Result<VertexResult> Scheduler::execute(VertexId id) {
+  const Vertex& vertex = graph_.vertices[static_cast<size_t>(id)];
+  Span span(events_, vertex.name);
+  StepInput input{vertex, {}, nullptr, stop_.get_token(), span};
+  {
+    std::lock_guard lock(mutex_);
+    if (vertex.parent != kNoVertex) input.below = results_.at(vertex.parent).layers;
+    if (const auto* copy = std::get_if<CopyOp>(&vertex.op); copy && copy->from != kNoVertex)
+      input.from = &results_.at(copy->from).layers;
+  }
+  Result<VertexResult> result = run_operation(env_, input);
+  if (!result) {
+    Error error = std::move(result.error()).at(vertex.span);
+    if (error.kind() != ErrorKind::kCancelled) span.fail(error);
+    return error;
+  }
+  result->cached ? span.cached() : span.done();
+  return result;
+}
+
+void Scheduler::post(VertexId id, Result<VertexResult> result) {
+  {
+    std::lock_guard lock(mutex_);
+    completions_.push_back({id, std::move(result)});
+  }
+  posted_.notify_one();
+}
+
+Scheduler::Completion Scheduler::wait() {
+  std::unique_lock lock(mutex_);
+  posted_.wait(lock, [this] { return !completions_.empty(); });
+  Completion completion = std::move(completions_.back());
+  completions_.pop_back();
+  return completion;
+}
+
+void Scheduler::settle(Completion completion) {
+  --running_;
+  if (completion.result) {
+    std::lock_guard lock(mutex_);
+    results_.emplace(completion.id, std::move(*completion.result));
+    return;
+  }
+  bool cancelled = completion.result.error().kind() == ErrorKind::kCancelled;
+  if (!failure_ || (failure_->kind() == ErrorKind::kCancelled && !cancelled))
+    failure_ = completion.result.error();
+  stop_.request_stop();
+}
+
+Result<std::map<VertexId, VertexResult>> Scheduler::run(VertexId target, std::stop_token outer) {
+  std::stop_callback forward(outer, [this] { stop_.request_stop(); });
+  reach(target);
+  std::unique_ptr<ThreadPool> pool;  // made when two steps can run at once for the first time
+  while (!waiting_.empty() || running_ > 0) {
+    std::vector<VertexId> ready;
+    if (!failure_ && !outer.stop_requested()) ready = take_ready();
+    if (ready.empty() && running_ == 0) break;
+    if (ready.size() == 1 && running_ == 0) {
+      ++running_;
+      VertexId id = ready.front();
+      settle({id, execute(id)});
+      continue;
+    }
+    if (!ready.empty() && !pool) pool = std::make_unique<ThreadPool>(jobs_);
+    for (VertexId id : ready) {
+      ++running_;
+      pool->submit([this, id] { post(id, execute(id)); });
+    }
+    if (running_ > 0) settle(wait());
+  }
+  if (failure_) return std::move(*failure_);
+  if (!waiting_.empty()) return Error(ErrorKind::kCancelled, "the build was cancelled");
+  return std::move(results_);
+}
+
+}  // namespace
+
+Result<std::map<VertexId, VertexResult>> run_graph(BuildEnvironment& env, const Graph& graph,
+                                                   VertexId target, unsigned jobs, EventBus& events,
+                                                   std::stop_token stop) {
+  if (target == kNoVertex) return std::map<VertexId, VertexResult>();
+  return Scheduler(env, graph, std::max(1u, jobs), events).run(target, std::move(stop));
+}
+
+}  // namespace kasane::build

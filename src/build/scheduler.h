@@ -1,0 +1,20 @@
+// Runs the part of a graph that a vertex needs: dependencies first, independent steps side
+// by side. The calling thread owns all state; workers only run operations.
+#pragma once
+
+#include <map>
+#include <stop_token>
+
+#include "base/events.h"
+#include "build/graph.h"
+#include "build/ops/step.h"
+
+namespace kasane::build {
+
+// Results of all vertices that `target` reaches. On the first failure the other running
+// steps are stopped and that first error is returned.
+Result<std::map<VertexId, VertexResult>> run_graph(BuildEnvironment& env, const Graph& graph,
+                                                   VertexId target, unsigned jobs, EventBus& events,
+                                                   std::stop_token stop);
+
+}  // namespace kasane::build
