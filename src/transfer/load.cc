@@ -1,0 +1,200 @@
+// load: docker-archive (manifest.json) and OCI layout (index.json) into the store.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/compress.h"
+#include "oci/json.h"
+#include "oci/manifest.h"
+#include "oci/reference.h"
+#include "transfer/archive_view.h"
+#include "transfer/transfer.h"
+
+namespace kasane::transfer {
+namespace {
+
+constexpr int kMaxIndexDepth = 8;        // reference R1
+constexpr size_t kMaxManifests = 10'000;
+
+std::string blob_path(const std::string& digest) {
+  return "blobs/" + std::string(digest).replace(digest.find(':'), 1, "/");
+}
+
+Result<std::string> required(ArchiveView& archive, const std::string& path) {
+  std::optional<std::string> text = TRY(archive.document(path));
+  if (!text) return Error(ErrorKind::kInvalid, "the archive has no " + path);
+  return std::move(*text);
+}
+
+// Checks the layers against the config and stores the image.
+Result<Sha256Digest> store_one(store::Store& store, ArchiveView& archive, const std::string& config_json,
+                               const std::vector<std::string>& layer_paths,
+                               std::string manifest_json, std::string manifest_type) {
+  oci::ImageConfig config = TRY(oci::ImageConfig::parse(config_json));
+  if (config.diff_ids.size() != layer_paths.size())
+    return Error(ErrorKind::kInvalid,
+                 fmt::format("invalid manifest, layers length mismatch: expected {}, got {}",
+                             config.diff_ids.size(), layer_paths.size()));
+  for (size_t i = 0; i < layer_paths.size(); ++i) {
+    Sha256Digest diff_id = TRY(archive.layer(layer_paths[i]));
+    if (diff_id != config.diff_ids[i])
+      return Error(ErrorKind::kCorrupt, fmt::format("invalid diffID for layer {}: expected \"{}\", got \"{}\"",
+                                                    i, config.diff_ids[i].str(), diff_id.str()));
+  }
+  store::ImageRecord record;
+  record.config_json = config_json;
+  record.diff_ids = config.diff_ids;
+  record.manifest_json = std::move(manifest_json);
+  record.manifest_media_type = std::move(manifest_type);
+  return store.put_image(record);
+}
+
+Result<void> tag_image(store::Store& store, LoadedImage& loaded, const std::string& name) {
+  Result<oci::Reference> reference = oci::Reference::parse(name);
+  if (!reference) return std::move(reference.error()).context("invalid tag \"" + name + "\"");
+  std::string canonical = reference->with_default_tag().canonical();
+  std::optional<Sha256Digest> old = TRY(store.find_tag(canonical));
+  if (old && *old != loaded.image) loaded.replaced.push_back({canonical, *old});
+  TRY(store.tag(loaded.image, canonical));
+  loaded.tags.push_back(canonical);
+  return {};
+}
+
+struct DockerImage {
+  std::string config;
+  std::vector<std::string> layers;
+  std::vector<std::string> tags;
+};
+
+Result<std::vector<DockerImage>> parse_docker_manifest(const std::string& text) {
+  oci::Json json = TRY(oci::Json::parse(text, "manifest.json"));
+  if (!json.is_array()) return Error(ErrorKind::kInvalid, "manifest.json is not a list");
+  std::vector<DockerImage> images;
+  for (const oci::Json& item : json.items) {
+    if (!item.is_object()) return Error(ErrorKind::kInvalid, "manifest.json: an image is not an object");
+    DockerImage image;
+    oci::JsonReader reader(item, "manifest.json");
+    TRY(reader.get("Config", image.config));
+    TRY(reader.get("Layers", image.layers));
+    TRY(reader.get("RepoTags", image.tags));
+    images.push_back(std::move(image));
+  }
+  return images;
+}
+
+Result<std::vector<LoadedImage>> load_docker(store::Store& store, ArchiveView& archive,
+                                             const std::string& manifest) {
+  std::vector<DockerImage> images = TRY(parse_docker_manifest(manifest));
+  std::vector<LoadedImage> loaded;
+  for (const DockerImage& image : images) {
+    std::string config = TRY(required(archive, image.config));
+    LoadedImage one;
+    one.image = TRY(store_one(store, archive, config, image.layers, "", ""));
+    for (const std::string& tag : image.tags) TRY(tag_image(store, one, tag));
+    loaded.push_back(std::move(one));
+  }
+  return loaded;
+}
+
+// A reference that a layout's descriptor carries: containerd's full name, or ref.name when
+// it is more than a bare tag.
+std::string name_of(const oci::Descriptor& descriptor) {
+  auto full = descriptor.annotations.find("io.containerd.image.name");
+  if (full != descriptor.annotations.end()) return full->second;
+  auto name = descriptor.annotations.find("org.opencontainers.image.ref.name");
+  if (name == descriptor.annotations.end()) return {};
+  bool bare_tag = name->second.find(':') == std::string::npos && name->second.find('/') == std::string::npos;
+  return bare_tag ? std::string() : name->second;
+}
+
+bool is_index(const oci::Descriptor& descriptor) {
+  return descriptor.media_type == oci::kMediaTypeIndex || descriptor.media_type == oci::kDockerIndex;
+}
+
+// The manifest for this host below a descriptor; nullopt when an index has none.
+Result<std::optional<oci::Descriptor>> choose_manifest(ArchiveView& archive, oci::Descriptor descriptor) {
+  const oci::Platform host = oci::Platform::host();
+  for (int depth = 0; is_index(descriptor); ++depth) {
+    if (depth >= kMaxIndexDepth) return Error(ErrorKind::kLimit, "image indexes are nested too deeply");
+    oci::Index index = TRY(oci::Index::parse(TRY(required(archive, blob_path(descriptor.digest)))));
+    if (index.manifests.size() > kMaxManifests)
+      return Error(ErrorKind::kLimit, "image index has too many manifests");
+    std::optional<oci::Descriptor> chosen;
+    for (const oci::Descriptor& candidate : index.manifests) {
+      bool fits = !candidate.platform || (candidate.platform->os == host.os &&
+                                          candidate.platform->architecture == host.architecture);
+      if (fits && !chosen) chosen = candidate;
+    }
+    if (!chosen) return std::optional<oci::Descriptor>();
+    descriptor = std::move(*chosen);
+  }
+  return std::optional<oci::Descriptor>(std::move(descriptor));
+}
+
+Result<LoadedImage> load_manifest(store::Store& store, ArchiveView& archive,
+                                  const oci::Descriptor& descriptor) {
+  std::string manifest_json = TRY(required(archive, blob_path(descriptor.digest)));
+  oci::Manifest manifest = TRY(oci::Manifest::parse(manifest_json));
+  std::string config = TRY(required(archive, blob_path(manifest.config.digest)));
+  std::vector<std::string> layers;
+  for (const oci::Descriptor& layer : manifest.layers) layers.push_back(blob_path(layer.digest));
+  LoadedImage loaded;
+  loaded.image = TRY(store_one(store, archive, config, layers, std::move(manifest_json),
+                               descriptor.media_type));
+  return loaded;
+}
+
+Result<std::vector<LoadedImage>> load_layout(store::Store& store, ArchiveView& archive,
+                                             const std::string& index_json) {
+  oci::Index index = TRY(oci::Index::parse(index_json));
+  std::vector<LoadedImage> loaded;
+  for (const oci::Descriptor& descriptor : index.manifests) {
+    std::optional<oci::Descriptor> manifest = TRY(choose_manifest(archive, descriptor));
+    if (!manifest)
+      return Error(ErrorKind::kNotFound, "requested platform(s) ([" + oci::Platform::host().str() +
+                                             "]) not found in the archive");
+    LoadedImage one = TRY(load_manifest(store, archive, *manifest));
+    std::string name = name_of(descriptor);
+    auto known = std::find_if(loaded.begin(), loaded.end(),
+                              [&](const LoadedImage& image) { return image.image == one.image; });
+    if (known == loaded.end()) known = loaded.insert(loaded.end(), std::move(one));
+    if (!name.empty()) TRY(tag_image(store, *known, name));
+  }
+  return loaded;
+}
+
+Result<std::vector<LoadedImage>> load_archive(store::Store& store, ArchiveView& archive) {
+  if (std::optional<std::string> manifest = TRY(archive.document("manifest.json")))
+    return load_docker(store, archive, *manifest);
+  std::optional<std::string> index = TRY(archive.document("index.json"));
+  if (index) return load_layout(store, archive, *index);
+  return Error(ErrorKind::kInvalid, "neither manifest.json nor index.json is in the archive")
+      .hint("load takes what `save` writes; a root file system tar is for `kasane import`");
+}
+
+}  // namespace
+
+Result<std::vector<LoadedImage>> load(store::Store& store, ByteSource& archive, EventBus& events) {
+  TRY(store.hold());
+  Span span(events, "load archive");
+  auto run = [&]() -> Result<std::vector<LoadedImage>> {
+    OpenedStream opened = TRY(open_decompressed(archive));
+    std::unique_ptr<ArchiveView> view = TRY(read_tar_archive(store, *opened.source));
+    return load_archive(store, *view);
+  };
+  Result<std::vector<LoadedImage>> loaded = run();
+  loaded ? span.done() : span.fail(loaded.error());
+  return loaded;
+}
+
+Result<std::vector<LoadedImage>> load_directory(store::Store& store, const std::string& path,
+                                                EventBus& events) {
+  TRY(store.hold());
+  Span span(events, "load " + path);
+  std::unique_ptr<ArchiveView> view = TRY(open_layout_directory(store, path));
+  Result<std::vector<LoadedImage>> loaded = load_archive(store, *view);
+  loaded ? span.done() : span.fail(loaded.error());
+  return loaded;
+}
+
+}  // namespace kasane::transfer
