@@ -23,13 +23,13 @@ struct Word {
 
 // `<<NAME` and the lines up to its terminator (H01-H06).
 struct Heredoc {
-  std::string name;     // delimiter, quotes removed
-  std::string body;     // lines as written (CRLF kept), each with its line ending, no terminator
-  bool expand = true;   // false when any quote stands in the delimiter
-  bool chomp = false;   // `<<-`: leading tabs do not count
-  int descriptor = 0;   // digits before `<<`; 0 when none
-  SourceSpan span;      // the `<<NAME` word
-  SourceSpan body_span; // body and terminator line
+  std::string name;      // delimiter, quotes removed
+  std::string body;      // lines as written (CRLF kept), each with its line ending, no terminator
+  bool expand = true;    // false when any quote stands in the delimiter
+  bool chomp = false;    // `<<-`: leading tabs do not count
+  int descriptor = 0;    // digits before `<<`; 0 when none
+  SourceSpan span;       // the `<<NAME` word
+  SourceSpan body_span;  // body and terminator line
 
   // body, without the leading tabs of every line when chomp is set: what ADD and COPY
   // write and what a RUN with a single heredoc executes.
@@ -92,18 +92,19 @@ enum class CacheSharing { kShared, kPrivate, kLocked };
 // are as given, so paths may be relative and defaults that depend on the stage are unset.
 struct Mount {
   MountType type = MountType::kBind;
-  std::string from;    // stage, named context or image; empty: build context (bind), empty dir (cache)
-  std::string source;  // empty: "/" of `from`
-  std::string target;  // empty only for secret and ssh
-  std::string id;      // cache, secret, ssh; "" when not given
+  std::string
+      from;  // stage, named context or image; empty: build context (bind), empty dir (cache)
+  std::string source;              // empty: "/" of `from`
+  std::string target;              // relative or empty: joined to WORKDIR; secret, ssh: default
+  std::string id;                  // cache, secret, ssh; "" when not given
   std::optional<std::string> env;  // secret: variable to set
   bool read_only = false;          // true by default for bind
   bool required = false;           // secret, ssh
   CacheSharing sharing = CacheSharing::kShared;
-  std::optional<uint32_t> mode;    // cache, secret, ssh
+  std::optional<uint32_t> mode;  // cache, secret, ssh
   std::optional<uint32_t> uid;
   std::optional<uint32_t> gid;
-  uint64_t size_bytes = 0;         // tmpfs; 0: no limit asked
+  uint64_t size_bytes = 0;  // tmpfs; 0: no limit asked
 };
 
 struct MountFlag {
@@ -132,18 +133,18 @@ struct Entrypoint {
 
 // Shared by COPY and ADD.
 struct CopyBase {
-  std::vector<Word> sources;         // in order; heredoc words are in inline_files instead
+  std::vector<Word> sources;  // in order; heredoc words are in inline_files instead
   Word destination;
   std::vector<Heredoc> inline_files;
   std::optional<Word> chown;
   std::optional<Word> chmod;
   bool link = false;
-  bool parents = false;              // COPY only
-  std::vector<Word> excludes;        // ignore patterns (K29), not expanded
+  bool parents = false;        // COPY only
+  std::vector<Word> excludes;  // ignore patterns (K29), not expanded
 };
 
 struct Copy : CopyBase {
-  std::optional<Word> from;          // not expanded (V15, V16)
+  std::optional<Word> from;  // not expanded (V15, V16)
 };
 
 struct Add : CopyBase {
@@ -177,8 +178,8 @@ struct Shell {
 };
 
 struct Healthcheck {
-  bool none = false;     // HEALTHCHECK NONE
-  CommandLine command;   // exec: ["CMD", argv..]; shell: ["CMD-SHELL", text]
+  bool none = false;        // HEALTHCHECK NONE
+  CommandLine command;      // exec: ["CMD", argv..]; shell: ["CMD-SHELL", text]
   int64_t interval_ns = 0;  // 0: inherit
   int64_t timeout_ns = 0;
   int64_t start_period_ns = 0;
@@ -226,10 +227,10 @@ struct From {
   SourceSpan span;
   std::string original;
   Word keyword;
-  Word image;                     // to be expanded with global args only
-  std::optional<Word> platform;   // the same
-  std::optional<Word> as_keyword; // "AS" as written
-  std::optional<Word> name;       // stage name as written
+  Word image;                      // to be expanded with global args only
+  std::optional<Word> platform;    // the same
+  std::optional<Word> as_keyword;  // "AS" as written
+  std::optional<Word> name;        // stage name as written
   std::vector<Word> comments;
 };
 

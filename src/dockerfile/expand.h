@@ -2,6 +2,8 @@
 // Pure functions of (word, environment); thread-safe as long as the Environment is.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -37,12 +39,14 @@ class EnvironmentList final : public Environment {
 
  private:
   std::vector<std::pair<std::string, std::string>> variables_;
+  std::map<std::string, size_t, std::less<>> index_;  // name to position in variables_
 };
 
 struct Expansion {
   std::string value;
   std::set<std::string> matched;    // variables read that were set (A16: key and explain)
-  std::set<std::string> unmatched;  // variables read that were not, without any default given
+  std::set<std::string> unmatched;  // variables read that were not (BuildKit's set)
+  std::set<std::string> defaulted;  // those of unmatched that stood with -, + or ?
 };
 
 inline constexpr size_t kMaxExpandedBytes = 16u << 20;
@@ -56,6 +60,7 @@ struct WordsExpansion {
   std::vector<std::string> words;
   std::set<std::string> matched;
   std::set<std::string> unmatched;
+  std::set<std::string> defaulted;
 };
 
 // The same, then split at unquoted blanks, those from variables included (ProcessWords;

@@ -16,17 +16,27 @@
 namespace kasane::dockerfile {
 
 // Which pattern decides about a path: the last one that matches it or one of its parents.
-// A walker keeps the verdict of each directory and hands it to its children.
+// A walker keeps the verdict of each directory and hands it to its children; the default
+// value is the verdict of the root.
+//
+// As in BuildKit's walker a pattern that could change nothing for a directory is not tried
+// on it, and so not inherited: after `**/*.log`, `!logs` the file logs/a.log stays excluded,
+// because `logs` itself was never excluded.
 struct IgnoreVerdict {
-  int pattern = -1;       // index of the deciding pattern; -1: none matches
+  int pattern = -1;  // index of the deciding pattern; -1: none matches
   bool excluded = false;
+
+  // Patterns that matched this path or a parent, one bit each: the first 64, then the rest
+  // in words of 64. Meaningful to IgnoreMatcher alone.
+  uint64_t matched = 0;
+  std::shared_ptr<const std::vector<uint64_t>> more_matched;
 };
 
 struct IgnorePattern {
   std::string text;  // cleaned, without `!`
   bool negated = false;
-  int line = 0;      // 1-based line of the ignore file; 0 for patterns given as a list
-  SourceSpan span;   // empty for patterns given as a list
+  int line = 0;     // 1-based line of the ignore file; 0 for patterns given as a list
+  SourceSpan span;  // empty for patterns given as a list
 };
 
 class IgnoreMatcher {

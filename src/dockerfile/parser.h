@@ -14,7 +14,7 @@
 
 namespace kasane::dockerfile {
 
-inline constexpr size_t kMaxDockerfileBytes = 16u << 20;
+inline constexpr size_t kMaxDockerfileBytes = 4u << 20;
 
 // The whole file. All instructions are checked, also those of stages nobody asks for.
 Result<Dockerfile> parse(std::shared_ptr<const SourceText> source);
