@@ -18,6 +18,18 @@ void copy_cut(char* to, size_t capacity, std::string_view from) {
   to[n] = '\0';
 }
 
+int open_resolved(int dir_fd, const char* path, int flags, uint64_t resolve) {
+  open_how how;
+  std::memset(&how, 0, sizeof how);
+  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
+  how.resolve = resolve;
+  for (int attempt = 0;; ++attempt) {
+    long fd = ::syscall(SYS_openat2, dir_fd, path, &how, sizeof how);
+    if (fd >= 0 || (errno != EINTR && errno != EAGAIN) || attempt >= 64)
+      return static_cast<int>(fd);
+  }
+}
+
 }  // namespace
 
 StatusMessage Reporter::make(StatusMessage::Kind kind, std::string_view action,
@@ -83,15 +95,11 @@ void close_all_except(const int* keep, size_t count) {
 }
 
 int child_open_in_root(int root_fd, const char* path, int flags) {
-  open_how how;
-  std::memset(&how, 0, sizeof how);
-  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
-  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-  for (int attempt = 0;; ++attempt) {
-    long fd = ::syscall(SYS_openat2, root_fd, path, &how, sizeof how);
-    if (fd >= 0 || (errno != EINTR && errno != EAGAIN) || attempt >= 64)
-      return static_cast<int>(fd);
-  }
+  return open_resolved(root_fd, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+}
+
+int child_open_without_magic(const char* path, int flags) {
+  return open_resolved(AT_FDCWD, path, flags, RESOLVE_NO_MAGICLINKS);
 }
 
 }  // namespace kasane::exec

@@ -99,5 +99,8 @@ void close_all_except(const int* keep, size_t count);
 
 // openat2 below root_fd as in base/fd.h, for children. -1 and errno.
 int child_open_in_root(int root_fd, const char* path, int flags);
+// The same from the working directory, without containment: for use after the image's
+// root has become "/". ELOOP when a magic link of procfs is on the way.
+int child_open_without_magic(const char* path, int flags);
 
 }  // namespace kasane::exec

@@ -1,0 +1,115 @@
+// Everything the supervisor and the step need, prepared by the builder before clone(2):
+// plain pointers into memory that PreparedLaunch owns. The children read it (a copy of
+// it, to be exact) and write only into the scratch parts.
+#pragma once
+
+#include <linux/filter.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "exec/executor.h"
+#include "exec/sandbox/stub_journal.h"
+#include "exec/sandbox/user_lookup.h"
+
+namespace kasane::exec {
+
+struct MountPlan {
+  Mount::Type type;
+  const char* source;      // kBind
+  const char* target;      // absolute
+  const char* size_bytes;  // kTmpfs: decimal text, or null
+  bool read_only;
+};
+
+struct LaunchPlan {
+  // Root file system.
+  const char* const* lowers = nullptr;  // topmost first, as overlayfs wants them
+  size_t lower_count = 0;
+  const char* upper = nullptr;
+  const char* work = nullptr;
+  bool userxattr = false;
+  const MountPlan* mounts = nullptr;
+  size_t mount_count = 0;
+  std::string_view hosts;
+  std::string_view resolv_conf;
+  int cpu_count = 0;
+
+  // Namespaces.
+  bool user_namespace = false;
+  bool single_id = false;
+  bool own_network = false;
+  const char* hostname = nullptr;
+
+  // The step.
+  std::string_view user;
+  const char* cwd = nullptr;
+  char* const* argv = nullptr;
+  char** env = nullptr;                // null-terminated, with one spare slot
+  size_t env_count = 0;
+  bool add_home = false;
+  std::string_view path;               // PATH for the lookup of argv[0]
+  const sock_filter* filter = nullptr;
+  size_t filter_size = 0;
+
+  // The builder's argv and environment, wiped in the supervisor's copy: any process of
+  // the step may read /proc/1/cmdline (reference B15).
+  uintptr_t secrets_begin = 0;
+  uintptr_t secrets_end = 0;
+
+  // Descriptors as the child inherits them.
+  int status_fd = -1;
+  int go_fd = -1;
+  int stdout_fd = -1;
+  int stderr_fd = -1;
+
+  // Scratch.
+  StubJournal* stubs = nullptr;
+  UserIdentity* identity = nullptr;
+  FixedText<4200>* home = nullptr;  // "HOME=..."
+};
+
+// Host facts that do not change while an executor lives.
+struct HostFacts {
+  std::vector<sock_filter> filter;
+  std::string resolv_conf;
+  SandboxMode mode = SandboxMode::kNone;
+  bool userxattr = false;
+  int cpu_count = 0;
+  uintptr_t secrets_begin = 0;
+  uintptr_t secrets_end = 0;
+};
+Result<HostFacts> collect_host_facts(SandboxMode mode);
+
+// Checks a RunSpec and turns it into a plan. Owns all memory of the plan; `facts` must
+// outlive it. Not copyable, used by one thread.
+class PreparedLaunch {
+ public:
+  static Result<std::unique_ptr<PreparedLaunch>> make(const RunSpec& spec, const HostFacts& facts);
+  LaunchPlan& plan() { return plan_; }
+
+ private:
+  PreparedLaunch() = default;
+  Result<void> prepare_root(const RunSpec& spec);
+  Result<void> prepare_mounts(const RunSpec& spec);
+  Result<void> prepare_process(const RunSpec& spec);
+
+  LaunchPlan plan_;
+  std::vector<std::string> lowers_;
+  std::vector<const char*> lower_pointers_;
+  std::string upper_, work_, hostname_, user_, cwd_, hosts_, path_;
+  std::vector<MountPlan> mounts_;
+  std::vector<std::unique_ptr<std::string>> texts_;
+  std::vector<std::string> argv_, env_;
+  std::vector<char*> argv_pointers_, env_pointers_;
+  std::unique_ptr<StubJournal> stubs_;
+  std::unique_ptr<UserIdentity> identity_;
+  FixedText<4200> home_;
+};
+
+}  // namespace kasane::exec

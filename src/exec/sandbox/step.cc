@@ -1,0 +1,134 @@
+#include "exec/sandbox/step.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <linux/keyctl.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "exec/sandbox/program_start.h"
+
+namespace kasane::exec {
+namespace {
+
+constexpr int kCapabilities[] = {
+    CAP_CHOWN,   CAP_DAC_OVERRIDE, CAP_FSETID,           CAP_FOWNER,     CAP_MKNOD,
+    CAP_NET_RAW, CAP_SETGID,       CAP_SETUID,           CAP_SETFCAP,    CAP_SETPCAP,
+    CAP_KILL,    CAP_SYS_CHROOT,   CAP_NET_BIND_SERVICE, CAP_AUDIT_WRITE};
+
+// Never above what we inherited; a limit that cannot be set is left alone.
+void set_limits() {
+  rlimit core{0, 0};
+  ::setrlimit(RLIMIT_CORE, &core);
+  rlimit files;
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  constexpr rlim_t kHardFiles = 1048576;
+  constexpr rlim_t kSoftFiles = 1024;
+  if (files.rlim_max > kHardFiles) files.rlim_max = kHardFiles;
+  files.rlim_cur = files.rlim_max < kSoftFiles ? files.rlim_max : kSoftFiles;
+  ::setrlimit(RLIMIT_NOFILE, &files);
+}
+
+void set_stdio(const Reporter& report, const LaunchPlan& plan) {
+  int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (null < 0) report.fail("open", "/dev/null", errno);
+  // Above 2 first: the builder may have been started with a standard stream closed.
+  int out = ::fcntl(plan.stdout_fd, F_DUPFD_CLOEXEC, 3);
+  int err = ::fcntl(plan.stderr_fd, F_DUPFD_CLOEXEC, 3);
+  int in = ::fcntl(null, F_DUPFD_CLOEXEC, 3);
+  if (out < 0 || err < 0 || in < 0) report.fail("duplicate", "a standard stream", errno);
+  // /dev/stdout opens the pipe anew, so the user of the step must own it.
+  (void)!::fchown(out, plan.identity->uid, static_cast<gid_t>(-1));
+  (void)!::fchown(err, plan.identity->uid, static_cast<gid_t>(-1));
+  if (::dup2(in, 0) < 0 || ::dup2(out, 1) < 0 || ::dup2(err, 2) < 0)
+    report.fail("duplicate", "a standard stream", errno);
+}
+
+void drop_bounding_set(const Reporter& report, uint64_t keep) {
+  for (int cap = 0; cap < 64; ++cap) {
+    if ((keep >> cap & 1) != 0) continue;
+    int held = ::prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
+    if (held < 0) return;  // past the last capability of this kernel
+    if (held == 1 && ::prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0)
+      report.fail("drop", "a capability of the bounding set", errno);
+  }
+}
+
+void set_capabilities(const Reporter& report, uint64_t wanted) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2];
+  std::memset(data, 0, sizeof data);
+  if (::syscall(SYS_capget, &header, data) != 0) report.fail("read", "capabilities", errno);
+  uint64_t held = data[0].permitted | static_cast<uint64_t>(data[1].permitted) << 32;
+  uint64_t kept = held & wanted;
+  for (int half = 0; half < 2; ++half) {
+    data[half].permitted = data[half].effective = static_cast<uint32_t>(kept >> (32 * half));
+    data[half].inheritable = 0;
+  }
+  if (::syscall(SYS_capset, &header, data) != 0) report.fail("set", "capabilities", errno);
+}
+
+void set_groups(const Reporter& report, const LaunchPlan& plan) {
+  const UserIdentity& id = *plan.identity;
+  // A single-id namespace has given setgroups up; only its own group exists there.
+  if (!plan.single_id && ::setgroups(id.group_count, id.groups) != 0)
+    report.fail("set the supplementary groups of user", plan.user, errno);
+  if (::setresgid(id.gid, id.gid, id.gid) != 0)
+    report.fail("switch to the group of user", plan.user, errno);
+}
+
+void load_filter(const Reporter& report, const LaunchPlan& plan) {
+  sock_fprog program{static_cast<unsigned short>(plan.filter_size),
+                     const_cast<sock_filter*>(plan.filter)};
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
+    report.fail("load", "the seccomp filter", errno);
+}
+
+// The order matters: the bounding set needs CAP_SETPCAP, groups CAP_SETGID, the filter
+// CAP_SYS_ADMIN (no_new_privs stays off, so that sudo works), and all of them are gone
+// after the switch of the user.
+void take_identity(const Reporter& report, const LaunchPlan& plan) {
+  const UserIdentity& id = *plan.identity;
+  ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr, 0, 0, 0);
+  drop_bounding_set(report, default_capabilities());
+  ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  set_groups(report, plan);
+  if (plan.single_id) ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  load_filter(report, plan);
+  if (::setresuid(id.uid, id.uid, id.uid) != 0) report.fail("switch to user", plan.user, errno);
+  set_capabilities(report, id.uid == 0 ? default_capabilities() : 0);
+}
+
+}  // namespace
+
+uint64_t default_capabilities() {
+  uint64_t mask = 0;
+  for (int cap : kCapabilities) mask |= uint64_t{1} << cap;
+  return mask;
+}
+
+void run_step(const Reporter& report, const LaunchPlan& plan, int cwd_fd) {
+  ::setsid();
+  set_limits();
+  if (::fchdir(cwd_fd) != 0) report.fail("enter working directory", plan.cwd, errno);
+  // A directory outside the root would show as "(unreachable)...".
+  char cwd[4096];
+  if (::syscall(SYS_getcwd, cwd, sizeof cwd) < 0 || cwd[0] != '/')
+    report.fail("enter working directory", plan.cwd, EXDEV);
+  ::umask(022);
+  set_stdio(report, plan);
+  take_identity(report, plan);
+  ::syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
+  unblock_all_signals();
+  start_program(report, plan);
+}
+
+}  // namespace kasane::exec

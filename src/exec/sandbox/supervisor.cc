@@ -1,0 +1,208 @@
+#include "exec/sandbox/supervisor.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "exec/sandbox/image_root.h"
+#include "exec/sandbox/step.h"
+#include "exec/sandbox/system_mounts.h"
+#include "exec/sandbox/tree_walk.h"
+
+namespace kasane::exec {
+namespace {
+
+void keep_only_our_descriptors(const LaunchPlan& plan) {
+  int keep[] = {plan.status_fd, plan.go_fd, plan.stdout_fd, plan.stderr_fd};
+  constexpr size_t kCount = sizeof keep / sizeof keep[0];
+  for (size_t i = 1; i < kCount; ++i)
+    for (size_t j = i; j > 0 && keep[j] < keep[j - 1]; --j) {
+      int swap = keep[j];
+      keep[j] = keep[j - 1];
+      keep[j - 1] = swap;
+    }
+  close_all_except(keep, kCount);
+}
+
+// The step can read /proc/1/cmdline whatever we forbid, so its memory is emptied.
+void wipe_secrets(const LaunchPlan& plan) {
+  for (uintptr_t at = plan.secrets_begin; at < plan.secrets_end; ++at)
+    *reinterpret_cast<volatile char*>(at) = '\0';
+}
+
+void wait_for_parent(const LaunchPlan& plan) {
+  char byte;
+  ssize_t n;
+  while ((n = ::read(plan.go_fd, &byte, 1)) < 0 && errno == EINTR) {
+  }
+  // End of file: the builder died before the parent-death signal was armed.
+  if (n != 1) ::_exit(125);
+  ::close(plan.go_fd);
+}
+
+// Becomes root of the user namespace, if there is one, and closes its own doors.
+void settle(const Reporter& report, const LaunchPlan& plan) {
+  if (plan.user_namespace) {
+    if (!plan.single_id && ::setgroups(0, nullptr) != 0)
+      report.fail("drop", "supplementary groups", errno);
+    if (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0)
+      report.fail("become", "root of the user namespace", errno);
+  }
+  // A change of credentials clears the parent-death signal, so it is set (again) here.
+  if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) report.fail("arm", "the parent-death signal", errno);
+  // Not dumpable: /proc/1/{exe,environ,mem,fd,root} are closed to the step.
+  ::prctl(PR_SET_DUMPABLE, 0);
+  ::setsid();
+  ::umask(022);
+  rlimit files;  // one descriptor per layer
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
+}
+
+void bring_loopback_up(const Reporter& report) {
+  int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) report.fail("open", "a socket for the loopback interface", errno);
+  ifreq request;
+  std::memset(&request, 0, sizeof request);
+  std::memcpy(request.ifr_name, "lo", 3);
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  if (::ioctl(fd, SIOCSIFFLAGS, &request) != 0) report.fail("bring up", "the loopback interface", errno);
+  ::close(fd);
+}
+
+// Contents of /etc/passwd or /etc/group of the image: regular files only, never a FIFO
+// that blocks, never more than the limit. Empty with an errno otherwise (X15).
+std::string_view read_user_file(const char* path, int& error) {
+  error = 0;
+  int fd = child_open_in_root(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  struct stat st;
+  if (fd < 0 || ::fstat(fd, &st) != 0) {
+    error = errno;
+    return {};
+  }
+  if (!S_ISREG(st.st_mode)) error = EINVAL;
+  if (S_ISREG(st.st_mode) && st.st_size > static_cast<off_t>(kMaxUserFileBytes)) error = EFBIG;
+  std::string_view text;
+  if (error == 0) {
+    void* memory = ::mmap(nullptr, kMaxUserFileBytes, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+      error = errno;
+    } else {
+      ssize_t n = ::read(fd, memory, kMaxUserFileBytes);
+      if (n < 0) error = errno;
+      text = std::string_view(static_cast<char*>(memory), n > 0 ? static_cast<size_t>(n) : 0);
+    }
+  }
+  ::close(fd);
+  return text;
+}
+
+// The working directory must be the image's root here.
+void find_user(const Reporter& report, const LaunchPlan& plan) {
+  int passwd_error, group_error;
+  std::string_view passwd = read_user_file("etc/passwd", passwd_error);
+  std::string_view group = read_user_file("etc/group", group_error);
+  LookupStatus status = resolve_user(plan.user, passwd, group, *plan.identity);
+  if (status == LookupStatus::kOk) return;
+  FixedText<512> what;
+  what.add(plan.user).add(": ").add(describe(status));
+  int error = status == LookupStatus::kUnknownGroup ? group_error : passwd_error;
+  report.fail("resolve user", what.view(), error);
+}
+
+void add_home(const LaunchPlan& plan) {
+  if (!plan.add_home) return;
+  plan.home->add("HOME=").add(plan.identity->home);
+  plan.env[plan.env_count] = const_cast<char*>(plan.home->c_str());
+  plan.env[plan.env_count + 1] = nullptr;
+}
+
+// Returns the descriptor of the step's working directory.
+int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    report.fail("make private", "the mounts", errno);
+  RootPlan root_plan{plan.lowers, plan.lower_count, plan.upper, plan.work, plan.userxattr};
+  ImageRoot root = mount_image_root(report, root_plan);
+  plan.stubs->begin(report, root.root_fd, root.upper_fd);
+  mount_system(report, plan, root.root_fd);
+  enter_image_root(report, root.root_fd);
+  if (::sethostname(plan.hostname, std::strlen(plan.hostname)) != 0)
+    report.fail("set host name", plan.hostname, errno);
+  if (plan.own_network) bring_loopback_up(report);
+  find_user(report, plan);
+  add_home(plan);
+  return walk_and_create(report, root.root_fd, plan.cwd, WalkKind::kDirectory, nullptr);
+}
+
+// Reaps everything until the step itself has ended; returns its wait status.
+int wait_for_step(pid_t step) {
+  for (;;) {
+    int status = 0;
+    pid_t pid = ::waitpid(-1, &status, 0);
+    if (pid == step && (WIFEXITED(status) || WIFSIGNALED(status))) return status;
+    if (pid < 0 && errno == ECHILD) return 0;
+  }
+}
+
+// Background children must not live on, nor hold the step's pipes (reference B21c).
+void kill_the_rest() {
+  ::kill(-1, SIGKILL);
+  while (::waitpid(-1, nullptr, 0) > 0 || errno == EINTR) {
+  }
+}
+
+}  // namespace
+
+uint64_t supervisor_namespaces(const LaunchPlan& plan) {
+  uint64_t flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+  if (plan.user_namespace) flags |= CLONE_NEWUSER;
+  if (plan.own_network) flags |= CLONE_NEWNET;
+  return flags;
+}
+
+void supervise(const LaunchPlan& plan) {
+  Reporter report(plan.status_fd);
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  reset_signal_handlers();
+  keep_only_our_descriptors(plan);
+  wipe_secrets(plan);
+  wait_for_parent(plan);
+  settle(report, plan);
+  int cwd_fd = make_sandbox(report, plan);
+
+  pid_t step = clone_process(0, nullptr);
+  if (step < 0) report.fail("fork", "the step", errno);
+  if (step == 0) run_step(report, plan, cwd_fd);
+  int status = wait_for_step(step);
+  kill_the_rest();
+  plan.stubs->clean_up(kShapedDirectories,
+                       sizeof kShapedDirectories / sizeof kShapedDirectories[0]);
+
+  rusage usage;
+  std::memset(&usage, 0, sizeof usage);
+  ::getrusage(RUSAGE_CHILDREN, &usage);
+  StatusMessage message = Reporter::make(StatusMessage::Kind::kExit, "", "");
+  message.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  message.exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  message.max_rss_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+  report.send(message);
+  ::_exit(0);
+}
+
+}  // namespace kasane::exec

@@ -1,0 +1,282 @@
+#include "exec/sandbox/system_mounts.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "exec/sandbox/tree_walk.h"
+
+namespace kasane::exec {
+namespace {
+
+constexpr uint64_t kInert = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+constexpr uint64_t kReadOnlyInert = kInert | MOUNT_ATTR_RDONLY;
+
+// Union of Docker's, BuildKit's and buildah's lists; what a kernel lacks is skipped.
+constexpr const char* kMasked[] = {
+    "proc/acpi",         "proc/asound",      "proc/interrupts",
+    "proc/kcore",        "proc/keys",        "proc/latency_stats",
+    "proc/sched_debug",  "proc/scsi",        "proc/timer_list",
+    "proc/timer_stats",  "sys/firmware",     "sys/devices/virtual/powercap",
+    "sys/fs/selinux",
+};
+constexpr const char* kReadOnly[] = {"proc/bus", "proc/fs", "proc/irq", "proc/sys",
+                                     "proc/sysrq-trigger"};
+constexpr const char* kDevices[] = {"null", "zero", "full", "random", "urandom", "tty"};
+
+struct Link {
+  const char* target;
+  const char* name;
+};
+constexpr Link kDeviceLinks[] = {{"/proc/self/fd", "fd"},     {"/proc/self/fd/0", "stdin"},
+                                 {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"},
+                                 {"pts/ptmx", "ptmx"},          {"/proc/kcore", "core"}};
+
+struct Option {
+  const char* key;
+  const char* value;  // null: a flag
+};
+
+// A detached mount of a new file system, or -1 and errno.
+int try_new_filesystem(const char* type, const Option* options, size_t count, uint64_t attributes) {
+  int context = ::fsopen(type, FSOPEN_CLOEXEC);
+  if (context < 0) return -1;
+  bool good = true;
+  for (size_t i = 0; i < count && good; ++i)
+    good = ::fsconfig(context, options[i].value != nullptr ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG,
+                      options[i].key, options[i].value, 0) == 0;
+  good = good && ::fsconfig(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0;
+  int mounted = -1;
+  if (good) mounted = ::fsmount(context, FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes));
+  int error = errno;
+  ::close(context);
+  errno = error;
+  return mounted;
+}
+
+bool attach(int tree_fd, int target_fd) {
+  return ::move_mount(tree_fd, "", target_fd, "",
+                      MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0;
+}
+
+// A detached copy of what `path` below dir_fd shows, with `attributes` added.
+int clone_tree(int dir_fd, const char* path, uint64_t attributes, bool recursive) {
+  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW;
+  if (path[0] == '\0') flags |= AT_EMPTY_PATH;
+  if (recursive) flags |= AT_RECURSIVE;
+  int tree = ::open_tree(dir_fd, path, flags);
+  if (tree < 0) return -1;
+  mount_attr attr{};
+  attr.attr_set = attributes;
+  unsigned set_flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
+  if (attributes != 0 && ::mount_setattr(tree, "", set_flags, &attr, sizeof attr) != 0) {
+    int error = errno;
+    ::close(tree);
+    errno = error;
+    return -1;
+  }
+  return tree;
+}
+
+class SystemMounts {
+ public:
+  SystemMounts(const Reporter& report, const LaunchPlan& plan, int root_fd)
+      : report_(report), plan_(plan), root_fd_(root_fd) {}
+
+  void run() {
+    mount_proc_and_sys();
+    mount_dev();
+    for (const char* path : kMasked) mask(path);
+    mask_thermal_throttle();
+    for (const char* path : kReadOnly) make_read_only(path);
+    mount_generated("etc/hosts", plan_.hosts);
+    mount_generated("etc/resolv.conf", plan_.resolv_conf);
+    for (size_t i = 0; i < plan_.mount_count; ++i) mount_requested(plan_.mounts[i]);
+    ::unlinkat(dev_fd_, kEmptyName, AT_REMOVEDIR);
+    plan_.stubs->seal(report_);
+  }
+
+ private:
+  static constexpr const char* kEmptyName = ".empty";
+  static constexpr const char* kGeneratedName = ".generated";
+
+  // A directory that the upper layer holds for sure (shaped), or one of ours in /dev.
+  int own_directory(int parent_fd, const char* name) {
+    int fd = ::openat(parent_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) report_.fail("open", name, errno);
+    return fd;
+  }
+
+  void mount_new(const char* type, const Option* options, size_t count, uint64_t attributes,
+                 int target_fd) {
+    int fs = try_new_filesystem(type, options, count, attributes);
+    if (fs < 0) report_.fail("mount new", type, errno);
+    if (!attach(fs, target_fd)) report_.fail("attach new", type, errno);
+    ::close(fs);
+    ::close(target_fd);
+  }
+
+  void mount_proc_and_sys() {
+    mount_new("proc", nullptr, 0, kInert, own_directory(root_fd_, "proc"));
+    int target = own_directory(root_fd_, "sys");
+    int sys = try_new_filesystem("sysfs", nullptr, 0, kReadOnlyInert);
+    // sysfs shows a network namespace; in a user namespace that does not own one, the
+    // host's mount is all there is.
+    if (sys < 0 && errno == EPERM && plan_.user_namespace)
+      sys = clone_tree(AT_FDCWD, "/sys", kReadOnlyInert, true);
+    if (sys < 0) report_.fail("mount new", "sysfs", errno);
+    if (!attach(sys, target)) report_.fail("attach", "sysfs", errno);
+    ::close(target);
+    // Optional: an empty /sys/fs/cgroup is what programs see on hosts without cgroup2.
+    int group = try_new_filesystem("cgroup2", nullptr, 0, kReadOnlyInert);
+    int place = child_open_in_root(root_fd_, "sys/fs/cgroup", O_PATH | O_DIRECTORY);
+    if (group >= 0 && place >= 0) attach(group, place);
+    if (group >= 0) ::close(group);
+    if (place >= 0) ::close(place);
+    ::close(sys);
+  }
+
+  // The tmpfs is nodev like everything else: each device is a bind of the host's node,
+  // so nodes that the step makes in /dev are dead.
+  void mount_dev() {
+    const Option options[] = {{"mode", "755"}, {"size", "65536k"}};
+    dev_fd_ = try_new_filesystem("tmpfs", options, 2, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    if (dev_fd_ < 0) report_.fail("mount new", "tmpfs for /dev", errno);
+    for (const Link& link : kDeviceLinks) ::symlinkat(link.target, dev_fd_, link.name);
+    for (const char* name : {"pts", "shm", "mqueue", kEmptyName})
+      if (::mkdirat(dev_fd_, name, 0755) != 0) report_.fail("create in /dev", name, errno);
+    int target = own_directory(root_fd_, "dev");
+    if (!attach(dev_fd_, target)) report_.fail("attach", "tmpfs for /dev", errno);
+    ::close(target);
+    for (const char* name : kDevices) bind_device(name);
+    mount_dev_filesystems();
+  }
+
+  void bind_device(const char* name) {
+    FixedText<64> host;
+    host.add("/dev/").add(name);
+    int tree = clone_tree(AT_FDCWD, host.c_str(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, false);
+    if (tree < 0) {
+      if (errno == ENOENT) return;
+      report_.fail("clone mount of", host.view(), errno);
+    }
+    int file = ::openat(dev_fd_, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file < 0) report_.fail("create in /dev", name, errno);
+    ::close(file);
+    int target = ::openat(dev_fd_, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (target < 0 || !attach(tree, target)) report_.fail("bind", host.view(), errno);
+    ::close(target);
+    ::close(tree);
+  }
+
+  void mount_dev_filesystems() {
+    const Option pts[] = {{"ptmxmode", "0666"}, {"mode", "0620"}, {"newinstance", nullptr},
+                          {"gid", "5"}};
+    // Group 5 (tty) is not mapped when only one id is.
+    size_t pts_count = plan_.single_id ? 3 : 4;
+    mount_new("devpts", pts, pts_count, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+              own_directory(dev_fd_, "pts"));
+    const Option shm[] = {{"mode", "1777"}, {"size", "65536k"}};
+    mount_new("tmpfs", shm, 2, kInert, own_directory(dev_fd_, "shm"));
+    int queue = try_new_filesystem("mqueue", nullptr, 0, kInert);  // optional in kernels
+    if (queue < 0) return;
+    int target = own_directory(dev_fd_, "mqueue");
+    attach(queue, target);
+    ::close(target);
+    ::close(queue);
+  }
+
+  void mask(const char* path) {
+    int target = child_open_in_root(root_fd_, path, O_PATH | O_NOFOLLOW);
+    if (target < 0) return;  // this kernel does not have it
+    struct stat st;
+    if (::fstat(target, &st) != 0) report_.fail("stat", path, errno);
+    int tree = clone_tree(dev_fd_, S_ISDIR(st.st_mode) ? kEmptyName : "null",
+                          S_ISDIR(st.st_mode) ? kReadOnlyInert : 0, false);
+    if (tree < 0 || !attach(tree, target)) report_.fail("mask", path, errno);
+    ::close(tree);
+    ::close(target);
+  }
+
+  void mask_thermal_throttle() {
+    for (int cpu = 0; cpu < plan_.cpu_count; ++cpu) {
+      FixedText<96> path;
+      path.add("sys/devices/system/cpu/cpu").add_number(static_cast<uint64_t>(cpu));
+      path.add("/thermal_throttle");
+      mask(path.c_str());
+    }
+  }
+
+  void make_read_only(const char* path) {
+    int target = child_open_in_root(root_fd_, path, O_PATH | O_NOFOLLOW);
+    if (target < 0) return;
+    int tree = clone_tree(root_fd_, path, kReadOnlyInert, false);
+    if (tree < 0 || !attach(tree, target)) report_.fail("make read-only", path, errno);
+    ::close(tree);
+    ::close(target);
+  }
+
+  // The file lives in the memory of /dev's tmpfs and has no name once it is mounted.
+  void mount_generated(const char* path, std::string_view content) {
+    int file = ::openat(dev_fd_, kGeneratedName, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (file < 0) report_.fail("create file for", path, errno);
+    while (!content.empty()) {
+      ssize_t n = ::write(file, content.data(), content.size());
+      if (n < 0) report_.fail("write file for", path, errno);
+      content.remove_prefix(static_cast<size_t>(n));
+    }
+    ::close(file);
+    int tree = clone_tree(dev_fd_, kGeneratedName, kReadOnlyInert, false);
+    ::unlinkat(dev_fd_, kGeneratedName, 0);
+    if (tree < 0) report_.fail("clone mount of file for", path, errno);
+    attach_in_image(tree, path, WalkKind::kFile);
+  }
+
+  void attach_in_image(int tree, const char* path, WalkKind kind) {
+    int target = walk_and_create(report_, root_fd_, path, kind, plan_.stubs);
+    struct statfs fs;
+    if (::fstatfs(target, &fs) != 0) report_.fail("statfs", path, errno);
+    if (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC)
+      report_.fail("mount below /proc or /sys:", path, EPERM);
+    if (!attach(tree, target)) report_.fail("mount on", path, errno);
+    ::close(target);
+    ::close(tree);
+  }
+
+  void mount_requested(const MountPlan& mount) {
+    uint64_t attributes = MOUNT_ATTR_NODEV | (mount.read_only ? MOUNT_ATTR_RDONLY : 0);
+    if (mount.type == Mount::Type::kTmpfs) {
+      const Option options[] = {{"mode", "1777"}, {"size", mount.size_bytes}};
+      int fs = try_new_filesystem("tmpfs", options, mount.size_bytes != nullptr ? 2 : 1,
+                                  attributes | MOUNT_ATTR_NOSUID);
+      if (fs < 0) report_.fail("mount new tmpfs for", mount.target, errno);
+      attach_in_image(fs, mount.target, WalkKind::kDirectory);
+      return;
+    }
+    int tree = clone_tree(AT_FDCWD, mount.source, attributes, true);
+    if (tree < 0) report_.fail("open mount source", mount.source, errno);
+    struct stat st;
+    if (::fstat(tree, &st) != 0) report_.fail("stat mount source", mount.source, errno);
+    if (S_ISLNK(st.st_mode)) report_.fail("open mount source", mount.source, ELOOP);
+    attach_in_image(tree, mount.target,
+                    S_ISDIR(st.st_mode) ? WalkKind::kDirectory : WalkKind::kFile);
+  }
+
+  const Reporter& report_;
+  const LaunchPlan& plan_;
+  int root_fd_;
+  int dev_fd_ = -1;
+};
+
+}  // namespace
+
+void mount_system(const Reporter& report, const LaunchPlan& plan, int root_fd) {
+  SystemMounts(report, plan, root_fd).run();
+}
+
+}  // namespace kasane::exec
