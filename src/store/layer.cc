@@ -61,7 +61,7 @@ Result<void> merge_existing(const TreeRunner& runner, const std::string& fresh,
   if (!exists(fresh + "/tree")) return {};
   UniqueFd lock = TRY(lock_layer(target));
   if (!exists(target + "/tree")) {
-    TRY(run_with_report(runner, fresh + "/report",
+    TRY(run_with_report(runner,
                         [&] { return rename_noreplace(fresh + "/tree", target + "/tree"); }));
     return sync_directory(target);
   }
@@ -71,7 +71,7 @@ Result<void> merge_existing(const TreeRunner& runner, const std::string& fresh,
 Result<void> unpack_into(const Layer& layer, const std::string& ingest, const TreeRunner& runner) {
   const std::string tree = ingest + "/tree";
   const std::string target = layer.tree_path();
-  return run_with_report(runner, ingest + "/report", [&]() -> Result<void> {
+  return run_with_report(runner, [&]() -> Result<void> {
     auto work = [&]() -> Result<void> {
       TRY(unpack_tree(layer.index(), layer.blob_path(), tree));
       UniqueFd fd = TRY(open_file(tree, O_RDONLY | O_DIRECTORY));
@@ -201,6 +201,9 @@ Result<LayerPtr> commit_layer(Store& store, const std::string& layer_directory,
     if (renamed.error().errno_value() != EEXIST && renamed.error().errno_value() != ENOTEMPTY)
       return renamed.error();
     TRY(merge_existing(store.tree_runner(), layer_directory, target, summary.diff_id));
+    if (exists(layer_directory + "/tree"))
+      TRY(run_with_report(store.tree_runner(),
+                          [&] { return remove_tree(layer_directory + "/tree"); }));
   }
   TRY(sync_directory(layers));
   TRY(store.register_layer(summary));

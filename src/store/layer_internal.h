@@ -60,6 +60,8 @@ Result<std::unique_ptr<ByteSource>> open_tree_tar(std::shared_ptr<const LayerInd
                                                   const std::string& tree_path,
                                                   const std::string& split_path);
 
+// openat2 below a tree; a symlink anywhere in the path is an error (ELOOP), so is "..".
+Result<UniqueFd> open_in_tree(int tree_fd, std::string_view path, int flags);
 // Opens a regular file of a tree and checks its size.
 Result<UniqueFd> open_tree_file(int tree_fd, std::string_view path, uint64_t size);
 
@@ -84,12 +86,12 @@ Result<void> unpack_tree(const LayerIndex& index, const std::string& blob_path,
 Result<LayerSummary> read_upper(const std::string& upper_path, const std::string& layer_directory,
                                 const AdoptOptions& options);
 
-// Runs `work` through the runner; its error comes back through the file `report_path`
-// because the runner may run it in another process.
-Result<void> run_with_report(const TreeRunner& runner, const std::string& report_path,
-                             const std::function<Result<void>()>& work);
+// Runs `work` through the runner (empty = directly). Its error comes back through a
+// memory file, because the runner may run it in another process.
+Result<void> run_with_report(const TreeRunner& runner, const std::function<Result<void>()>& work);
 
-// A source whose bytes `produce` writes in another thread, through the runner.
+// A source whose bytes `produce` writes, through the runner, in another thread. `produce`
+// must own what it uses.
 Result<std::unique_ptr<ByteSource>> piped_source(TreeRunner runner,
                                                  std::function<Result<void>(ByteSink&)> produce);
 
