@@ -5,11 +5,10 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import time
 
 from . import inputs
-from .measure import Failed, quiet
+from .measure import Failed
 from .tools import Skip
 
 COLD, HIT, MISS, ANY = "cold", "hit", "miss", "any"
@@ -66,7 +65,7 @@ class ListCase:
 
 
 def nonce_into(path, keep_size=False):
-    """A change to one file, different each time; made from the original, which is kept beside the context."""
+    """Changes the bytes at one file's end, differently each time."""
     with open(path, "rb") as f:
         data = f.read()
     marker = b"// bench "

@@ -144,11 +144,9 @@ class Buildah(Tool):
 
     def store(self, which):
         with open(f"{self.dir}/storage-{which}.conf", "w") as f:
-            f.write(f'[storage]\ndriver = "{self.driver if which != "main" else "overlay"}"\n'
+            f.write('[storage]\ndriver = "overlay"\n'
                     f'graphroot = "{self.dir}/{which}/root"\nrunroot = "{self.dir}/{which}/run"\n')
         self.env["CONTAINERS_STORAGE_CONF"] = f"{self.dir}/storage-{which}.conf"
-
-    driver = "overlay"
 
     def probe(self):
         """Finds a runtime that works: crun, for one, refuses a host with hybrid cgroups."""
@@ -165,7 +163,7 @@ class Buildah(Tool):
             self.isolation = ["--isolation", isolation]
             try:
                 quiet(self.build("probe", ctx, f"{ctx}/Dockerfile"), self.env)
-                self.note = f"{isolation} isolation{', ' + runtime if runtime else ''}, {self.driver} storage"
+                self.note = f"{isolation} isolation{', ' + runtime if runtime else ''}, overlay storage"
                 self.reset([])
                 return
             except Failed as e:
@@ -200,8 +198,7 @@ class Buildah(Tool):
     def load(self, archive):
         self.store("list")
         with open(f"{self.dir}/pull.log", "w") as log:
-            with_tags = json.loads(quiet(["tar", "-xOf", archive, "manifest.json"]))
-            for image in with_tags:  # buildah has no `load`; one pull per image of the archive
+            for image in json.loads(quiet(["tar", "-xOf", archive, "manifest.json"])):  # buildah has no `load`; one pull per image of the archive
                 ref = image["RepoTags"][0]
                 subprocess.run([self.bin, "pull", *self.policy, f"docker-archive:{archive}:{ref}"], env=self.env,
                                stdout=log, stderr=log, stdin=subprocess.DEVNULL, check=True)
@@ -289,7 +286,8 @@ class Docker(Tool):
         quiet([self.bin, "import", *args, tar, name], self.env)
 
     def reset(self, bases):
-        quiet([self.bin, "rmi", "-f", *self.tags], self.env, check=False) if self.tags else None
+        if self.tags:
+            quiet([self.bin, "rmi", "-f", *self.tags], self.env, check=False)
         quiet([self.bin, "image", "prune", "-f"], self.env)
         quiet([self.bin, "builder", "prune", "-af"], self.env)
 
