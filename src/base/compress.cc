@@ -14,18 +14,30 @@ namespace kasane {
 namespace {
 
 constexpr size_t kOutputSize = 256 * 1024;
+constexpr size_t kPieceSize = 128 * 1024;  // part of the format: changes gzip's bytes
 
-// Common part: splits what comes into pieces that fit 32-bit counters, and owns the buffer.
+// Common part. The encoders get pieces of one fixed size whatever write() was called with,
+// because igzip's output depends on them and the same input must give the same bytes.
 class BufferedCompressor : public CompressingSink {
  public:
-  explicit BufferedCompressor(ByteSink& out) : out_(out), buffer_(kOutputSize) {}
+  explicit BufferedCompressor(ByteSink& out) : out_(out), buffer_(kOutputSize) {
+    pending_.reserve(kPieceSize);
+  }
 
   Result<void> write(std::span<const uint8_t> bytes) override {
     if (finished_) return Error(ErrorKind::kInternal, "compressor: write() after finish()");
     while (!bytes.empty()) {
-      const size_t n = std::min<size_t>(bytes.size(), 1u << 30);
-      TRY(encode(bytes.first(n), false));
+      if (pending_.empty() && bytes.size() >= kPieceSize) {
+        TRY(encode(bytes.first(kPieceSize), false));
+        bytes = bytes.subspan(kPieceSize);
+        continue;
+      }
+      const size_t n = std::min(bytes.size(), kPieceSize - pending_.size());
+      pending_.insert(pending_.end(), bytes.begin(), bytes.begin() + n);
       bytes = bytes.subspan(n);
+      if (pending_.size() < kPieceSize) break;
+      TRY(encode(pending_, false));
+      pending_.clear();
     }
     return {};
   }
@@ -33,7 +45,7 @@ class BufferedCompressor : public CompressingSink {
   Result<void> finish() override {
     if (finished_) return Error(ErrorKind::kInternal, "compressor: finish() called twice");
     finished_ = true;
-    return encode({}, true);
+    return encode(pending_, true);
   }
 
  protected:
@@ -47,6 +59,7 @@ class BufferedCompressor : public CompressingSink {
  private:
   ByteSink& out_;
   std::vector<uint8_t> buffer_;
+  std::vector<uint8_t> pending_;
   bool finished_ = false;
 };
 

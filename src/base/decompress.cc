@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/compress.h"
+#include "base/gzip_header.h"
 
 namespace kasane {
 namespace {
@@ -43,17 +44,26 @@ Error needs_memory(const Decoder& decoder) {
 class GzipDecoder : public Decoder {
  public:
   Result<void> restart() override {
-    if (started_) {
+    header_.restart();
+    in_header_ = true;
+    if (started_)
       isal_inflate_reset(&state_);
-    } else {
+    else
       isal_inflate_init(&state_);
-    }
     started_ = true;
-    state_.crc_flag = ISAL_GZIP;
+    state_.crc_flag = ISAL_GZIP_NO_HDR_VER;  // it checks the trailer, we read the header
     return {};
   }
 
   Result<Step> run(std::span<const uint8_t> in, std::span<uint8_t> out) override {
+    size_t head = 0;
+    if (in_header_) {
+      const GzipHeader::Status status = header_.take(in, head);
+      if (status == GzipHeader::Status::kBad) return damaged(*this, "wrong header");
+      if (status == GzipHeader::Status::kMore) return Step{head, 0, false};
+      in_header_ = false;
+      in = in.subspan(head);
+    }
     state_.next_in = const_cast<uint8_t*>(in.data());
     state_.avail_in = static_cast<uint32_t>(in.size());
     state_.next_out = out.data();
@@ -62,7 +72,7 @@ class GzipDecoder : public Decoder {
     if (status == ISAL_INCORRECT_CHECKSUM) return damaged(*this, "wrong checksum");
     if (status < 0) return damaged(*this, "igzip error " + std::to_string(status));
     if (status == ISAL_NEED_DICT) return damaged(*this, "it needs a dictionary");
-    return Step{in.size() - state_.avail_in, out.size() - state_.avail_out,
+    return Step{head + in.size() - state_.avail_in, out.size() - state_.avail_out,
                 state_.block_state == ISAL_BLOCK_FINISH};
   }
 
@@ -70,6 +80,8 @@ class GzipDecoder : public Decoder {
 
  private:
   bool started_ = false;
+  bool in_header_ = true;
+  GzipHeader header_;
   inflate_state state_;
 };
 
