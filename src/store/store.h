@@ -2,12 +2,15 @@
 // by any number of kasane processes. Layout and commit protocol: docs/store.md.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/fd.h"
@@ -24,6 +27,9 @@ struct OpenOptions {
   std::string root;
   // Without: a missing store is an empty one for reads, and is created by the first write.
   bool read_only = false;
+  // How long to wait for a process that deletes (its lock is held for milliseconds, unless
+  // it is stopped) before giving up with kConflict.
+  int lock_timeout_ms = 60'000;
 };
 
 // `--root`, else $KASANE_ROOT, else /var/lib/kasane for root, else
@@ -85,22 +91,29 @@ struct CheckReport {
 // Thread-safe unless said otherwise.
 class Store {
  public:
+  // kPermission: the directory belongs to somebody else or others may write to it.
+  // kUnsupported: a newer kasane wrote it. kCorrupt: the database cannot be read.
+  // kConflict: the directory holds something that is no store.
   static Result<std::unique_ptr<Store>> open(const OpenOptions& options);
   ~Store();
   const std::string& root() const { return root_; }
   std::string path(std::string_view below) const { return root_ + "/" + std::string(below); }
 
   // Held while a build, load or pull works: nothing that exists is deleted meanwhile.
-  // Shared between processes; taken automatically by the first write.
+  // Shared between processes; taken automatically by the first write, and kept until
+  // release() or the end of the Store. Take it before looking up what you will rely on.
   Result<void> hold();
+  void release();
 
   // A fresh private directory below ingest/, with a kernel lock that lives as long as
   // the object; swept by the next writer if this process dies.
   class Ingest {
    public:
     Ingest(std::string path, UniqueFd lock) : path_(std::move(path)), lock_(std::move(lock)) {}
-    Ingest(Ingest&&) noexcept = default;
-    ~Ingest();  // removes what is left
+    Ingest(Ingest&& other) noexcept
+        : path_(std::exchange(other.path_, {})), lock_(std::move(other.lock_)) {}
+    Ingest& operator=(Ingest&&) = delete;
+    ~Ingest();  // removes what is left (never fails: the rest goes to trash/)
     const std::string& path() const { return path_; }
 
    private:
@@ -110,13 +123,20 @@ class Store {
   Result<Ingest> new_ingest();
 
   // ---- blobs/sha256/<hex>: configs, manifests, compressed layers, byte for byte
+  // Durable when it returns. An equal blob is reused, a damaged one of the name replaced.
   Result<Sha256Digest> put_blob(std::string_view bytes);
+  // Verifies the digest: kCorrupt when the stored bytes have another, kNotFound, kLimit.
   Result<std::string> read_blob(const Sha256Digest& digest, uint64_t max_bytes = 4u << 20);
   bool has_blob(const Sha256Digest& digest) const;
 
   // ---- images and tags (references are canonical: oci::Reference::canonical())
+  // kInvalid when config, diff_ids and manifest disagree, kNotFound when a layer is missing.
+  // Putting an image that is there changes nothing (a manifest that it lacked is added).
   Result<Sha256Digest> put_image(const ImageRecord& image);
+  // `reference` is "name:tag", or "name@digest" for what `images --digests` shows. Moves a
+  // tag that exists; writes nothing when it already says so.
   Result<void> tag(const Sha256Digest& image, const std::string& reference);
+  // Newest first, then by id.
   Result<std::vector<ImageRow>> list_images();
   Result<std::optional<Sha256Digest>> find_tag(const std::string& reference);
   // Images whose id starts with the hex prefix (at most `limit`).
@@ -124,13 +144,17 @@ class Store {
   Result<ImageRow> image_row(const Sha256Digest& image);
   Result<std::vector<Sha256Digest>> image_layers(const Sha256Digest& image);
   Result<std::string> image_config(const Sha256Digest& image);  // exact JSON bytes
+  // Exact bytes of the manifest that the image came with; nullopt when it had none.
+  Result<std::optional<std::string>> image_manifest(const Sha256Digest& image);
   // Sizes (content bytes) of layers by DiffID in one query, same order.
   Result<std::vector<uint64_t>> layer_sizes(const std::vector<Sha256Digest>& diff_ids);
 
-  // Removes one tag; true when the image has no tag left.
+  // Removes one tag (or digest reference); true when the image has no tag left.
   Result<bool> untag(const std::string& reference);
   // Removes the image record and every layer that neither another image nor the step
-  // cache uses. What another process holds is left for the next sweep.
+  // cache uses. While another process holds the store only the records go; the layers are
+  // left for the next sweep and not reported. Not while a build uses this same Store: its
+  // hold is given up for a moment.
   Result<RemovedImage> remove_image(const Sha256Digest& image);
 
   // ---- step cache
@@ -138,13 +162,15 @@ class Store {
   Result<void> put_step(const StepRow& step);
   // Latest step of the same scope: what to compare with when a key misses.
   Result<std::optional<StepRow>> last_step_of(const std::string& scope);
-  // Drops cached steps (all, or those unused since a time) and the layers only they
-  // used. Returns freed bytes.
+  // Drops cached steps (all, or those unused since a time) and every layer that nothing
+  // uses any more. Returns freed bytes (content sizes). As for remove_image().
   Result<uint64_t> prune_steps(std::optional<int64_t> unused_since_ns);
 
   // ---- care
   Result<CheckReport> check(const CheckOptions& options);
-  // Removes leftovers of dead processes (ingest/, trash/).
+  // Removes leftovers of dead processes: their ingest directories, trash, and, when nobody
+  // holds the store, layers and blobs that no record reaches. Returns how many. The cheap
+  // part (ingest/, trash/) is also done by the first write of every process.
   Result<uint64_t> sweep();
 
   // How work that needs the owners of an image is run (unpacking trees, reading upper
@@ -155,14 +181,42 @@ class Store {
   const TreeRunner& tree_runner() const { return tree_runner_; }
 
   // For store/*.cc only.
-  Database& database() { return *database_; }
+  Database& database() { return *database_; }  // after ensure_writable()
+  // Creates the store when it is missing, takes the shared lock, sweeps once.
   Result<void> ensure_writable();
   Result<void> register_layer(const struct LayerSummary& summary);
 
  private:
   Store() = default;
+  // The database for reading; nullptr: there is no store yet.
+  Result<Database*> reader();
+  // The database for writing; creates the store if `create`, else nullptr when missing.
+  Result<Database*> writer(bool create);
+  Result<Database*> attach();  // REQUIRES: mutex_ held, as the next one
+  Result<void> create_layout();
+  Result<Ingest> make_ingest();
+  Result<std::string> temporary_name();  // in scratch_
+  bool blob_is_sound(const std::string& path, std::string_view bytes) const;
+  Result<void> remove_records(const Sha256Digest& image, bool with_content, RemovedImage& out);
+  void flush_used_steps();
+  // Deletion (gc.cc). Names are below root.
+  Result<void> move_to_trash(const std::string& name);
+  uint64_t sweep_ingests();
+  uint64_t empty_trash();
+  uint64_t count_leftovers();
+  Result<uint64_t> sweep_unreachable(uint64_t& freed_bytes);
+
   std::string root_;
+  OpenOptions options_;
+  std::mutex mutex_;  // guards the members up to the blank line
   std::unique_ptr<Database> database_;
+  bool layout_ready_ = false;
+  bool hold_wanted_ = false;  // hold() came before the store existed
+  bool swept_ = false;
+  std::optional<Ingest> scratch_;  // temporary files of blobs
+  std::vector<Sha256Digest> used_steps_;  // hits whose last use is not yet written
+
+  std::atomic<uint64_t> counter_ = 0;
   std::unique_ptr<Locks> locks_;
   TreeRunner tree_runner_ = [](const std::function<int()>& work) -> Result<int> { return work(); };
 };
