@@ -119,10 +119,11 @@ void expect_same_list(const std::vector<ReadMember>& members, const std::string&
        lines_of(run_ok({"tar", "tf", archive, "--quoting-style=literal"})))
     gnu.push_back(strip(line));
   EXPECT_EQ(ours, gnu);
-  if (!have("python3")) return;
+  static const bool python_found = have("python3");
+  if (!python_found) return;
   std::vector<std::string> python;
   for (const std::string& line : lines_of(
-           run_ok({"python3", "-X", "utf8", "-c",
+           run_ok({"python3", "-S", "-X", "utf8", "-c",
                    "import tarfile,sys\n"
                    "for m in tarfile.open(sys.argv[1],errors='surrogateescape'):\n"
                    "    sys.stdout.buffer.write(m.name.encode('utf-8','surrogateescape')+b'\\n')",
