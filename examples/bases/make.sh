@@ -164,23 +164,37 @@ put_ca() { # put_ca ROOT: the host's certificates into an image, where there are
 }
 
 # --------------------------------------------------------- Debian's packages
-# Lines: URI SUITE COMPONENT...
+# Prints lines: URI SUITE COMPONENT...
 debian_sources() {
-    local f rows
+    local rows known=$cache/apt-sources f='$(SITE)|$(REPO_URI)|$(RELEASE)|$(CODENAME)|$(ORIGIN)|$(COMPONENT)|$(ARCHITECTURE)'
     if [ -n "${KASANE_BASES_SOURCES:-}" ]; then
+        [ -r "$KASANE_BASES_SOURCES" ] || die "KASANE_BASES_SOURCES=$KASANE_BASES_SOURCES cannot be read"
         sed -n 's/^deb  *\(\[[^]]*\]  *\)\{0,1\}//p' "$KASANE_BASES_SOURCES"
         return
     fi
-    # apt itself reads the host's configuration, in whatever form it has.  Third
-    # parties' entries are left out: their codename, component or origin differs.
-    # shellcheck disable=SC2016
-    rows=$(apt-get indextargets --format '$(SITE)|$(REPO_URI)|$(RELEASE)|$(CODENAME)|$(ORIGIN)|$(COMPONENT)|$(ARCHITECTURE)' \
-        'Created-By: Packages' 2>/dev/null || true)
+    # apt itself reads the host's configuration, in whatever form it has.
+    rows=$(apt-get indextargets --format "$f" 'Created-By: Packages' 2>/dev/null | only_debian)
+    if grep -q " $SUITE " <<<"$rows"; then printf '%s\n' "$rows"; return; fi
+    # No package lists on this host: read them into a folder of our own, once
+    # for this configuration, as the origins are in them.
+    known+=-$(apt-get indextargets --no-release-info --format "$f" 2>/dev/null | sha256sum | cut -c1-16)
+    if [ ! -s "$known" ]; then
+        say "reading the package lists of this host's apt sources"
+        mkdir -p "$tmp/host/lists/partial"
+        local opt=(-o "Dir::State::lists=$tmp/host/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root
+                   -o APT::Update::Post-Invoke::=true -o APT::Update::Post-Invoke-Success::=true)
+        apt-get -qq "${opt[@]}" update >/dev/null 2>"$tmp/host/log" || { cat "$tmp/host/log" >&2; die "apt-get update failed"; }
+        apt-get "${opt[@]}" indextargets --format "$f" 'Created-By: Packages' 2>/dev/null | only_debian >"$tmp/host/sources"
+        mv "$tmp/host/sources" "$known"
+        rm -rf "$tmp/host"
+    fi
+    cat "$known"
+}
+# Third parties' entries are left out: their codename, component or origin differs.
+only_debian() {
     awk -F'|' -v s="$SUITE" -v a="$arch" '
-        { uri = $2; rel = $3; code = $4; org = $5; comp = $6
-          if (uri ~ /^cdrom:/ || $7 != a) next
-          if (org !~ /^\$/ && org != "" && org != "Debian") next
-          if (code ~ /^\$/ || code == "") code = rel
+        { uri = $2; rel = $3; code = $4; comp = $6
+          if (uri ~ /^cdrom:/ || $7 != a || $5 != "Debian") next
           # a Release file may say "bookworm" where the suite is bookworm-updates
           name = (rel ~ "^" s) ? rel : code
           if (name != s && name != s "-updates" && name != s "-security") next
@@ -188,7 +202,7 @@ debian_sources() {
           k = uri " " name
           if (!(k in c)) { order[++n] = k; c[k] = comp }
           else if ((" " c[k] " ") !~ (" " comp " ")) c[k] = c[k] " " comp }
-        END { for (i = 1; i <= n; i++) print order[i] " " c[order[i]] }' <<<"$rows"
+        END { for (i = 1; i <= n; i++) print order[i] " " c[order[i]] }'
 }
 
 sources='' aptopts=()
