@@ -1,0 +1,121 @@
+// kasane import (reference 1.11).
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "build/lower/lower.h"
+#include "cli/command.h"
+#include "dockerfile/parser.h"
+#include "oci/reference.h"
+#include "transfer/transfer.h"
+
+namespace kasane::cli {
+namespace {
+
+constexpr std::string_view kVerbs[] = {"CMD",         "ENTRYPOINT", "ENV",     "EXPOSE",
+                                       "HEALTHCHECK", "LABEL",      "ONBUILD", "STOPSIGNAL",
+                                       "USER",        "VOLUME",     "WORKDIR"};
+
+// The configuration that the --change instructions leave, by the builder's own rules.
+Result<oci::ContainerConfig> changed_config(store::Store& store, const oci::Platform& platform,
+                                            const std::vector<std::string>& changes) {
+  if (changes.empty()) return oci::ContainerConfig();
+  std::string text = "FROM scratch\n";
+  for (const std::string& change : changes) text += change + "\n";
+  dockerfile::Dockerfile file = TRY(dockerfile::parse("--change", std::move(text)));
+  if (file.stages.size() != 1)
+    return Error(ErrorKind::kInvalid, "FROM is not a valid change command");
+  for (const dockerfile::Instruction& instruction : file.stages[0].instructions) {
+    std::string_view verb = instruction.name();
+    if (std::find(std::begin(kVerbs), std::end(kVerbs), verb) == std::end(kVerbs))
+      return Error(ErrorKind::kInvalid, fmt::format("{} is not a valid change command", verb))
+          .at(instruction.span)
+          .hint(fmt::format("use one of {}", fmt::join(kVerbs, ", ")));
+  }
+  build::LowerOptions options;
+  options.platform = platform;
+  return TRY(build::lower(store, file, options)).config.config;
+}
+
+Result<oci::Platform> platform_of(Context& context, const Arguments& arguments) {
+  std::string text = arguments.value("platform");
+  if (text.empty()) text = context.env("DOCKER_DEFAULT_PLATFORM").value_or("");
+  if (text.empty()) return oci::Platform::host();
+  return oci::Platform::parse(text);
+}
+
+Result<std::string> target_of(const std::vector<std::string>& words) {
+  if (words.size() < 2) return std::string();
+  oci::Reference parsed = TRY(oci::Reference::parse(words[1]));
+  if (!parsed.digest.empty()) return Error(ErrorKind::kInvalid, "cannot import digest reference");
+  return parsed.with_default_tag().canonical();
+}
+
+Result<UniqueFd> open_source(const std::string& source) {
+  if (source.starts_with("http://") || source.starts_with("https://"))
+    return Error(ErrorKind::kUnsupported, "importing from a URL is not supported yet")
+        .hint("download the file and import it: curl -L URL | kasane import -");
+  return open_file(source, O_RDONLY);
+}
+
+Result<int> run_import(Context& context, const Arguments& arguments) {
+  const std::vector<std::string>& words = arguments.positional();
+  transfer::ImportImage image;
+  image.reference = TRY(target_of(words));
+  oci::Platform platform = TRY(platform_of(context, arguments));
+  UniqueFd file;
+  if (words[0] != "-") file = TRY(open_source(words[0]));
+  store::Store* store = TRY(context.store(false));
+  image.config.config = TRY(changed_config(*store, platform, arguments.list("change")));
+  image.config.os = platform.os;
+  image.config.architecture = platform.architecture;
+  image.config.variant = platform.variant;
+  image.config.created = oci::format_time(context.now_ns());
+  image.message = arguments.value("message");
+  if (image.message.empty()) image.message = "Imported from " + words[0];
+  FdSource source(file ? file.get() : context.streams.in_fd, "read " + words[0]);
+  Sha256Digest id = TRY(transfer::import_rootfs(*store, source, std::move(image)));
+  context.out(id.str() + "\n");
+  return 0;
+}
+
+constexpr FlagSpec kFlags[] = {
+    {.name = "change",
+     .shorthand = 'c',
+     .kind = FlagKind::kList,
+     .value_name = "list",
+     .help = "Apply Dockerfile instruction to the created image"},
+    {.name = "message",
+     .shorthand = 'm',
+     .kind = FlagKind::kString,
+     .value_name = "string",
+     .help = "Set commit message for imported image"},
+    {.name = "platform",
+     .kind = FlagKind::kString,
+     .value_name = "string",
+     .help = "Platform of the image: os[/arch[/variant]] (default: this host's)"},
+};
+constexpr std::string_view kAliases[] = {"image import"};
+
+}  // namespace
+
+extern const Command kCommand_import;
+const Command kCommand_import = {
+    .path = "import",
+    .aliases = kAliases,
+    .summary = "Import the contents from a tarball to create a filesystem image",
+    .usage = "[OPTIONS] file|- [REPOSITORY[:TAG]]",
+    .help =
+        "The archive, compressed or not, becomes the only layer of a new image, whose id is\n"
+        "printed. --change takes CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD,\n"
+        "STOPSIGNAL, USER, VOLUME and WORKDIR.\n\n"
+        "Examples:\n"
+        "  kasane import rootfs.tar.xz debian:local\n"
+        "  mmdebstrap bookworm - | kasane import -c 'CMD [\"bash\"]' - debian:bookworm",
+    .flags = kFlags,
+    .min_arguments = 1,
+    .max_arguments = 2,
+    .run = run_import,
+};
+
+}  // namespace kasane::cli

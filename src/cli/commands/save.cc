@@ -1,0 +1,160 @@
+// kasane save (reference 1.9).
+#include <fmt/format.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "cli/command.h"
+#include "cli/images.h"
+#include "oci/reference.h"
+#include "transfer/transfer.h"
+
+namespace kasane::cli {
+namespace {
+
+// Every tag of a repository that was named without tag, else the one tag, else just the image.
+class Selection {
+ public:
+  explicit Selection(store::Store& store) : store_(store) {}
+
+  Result<void> add(const std::string& argument) {
+    auto parsed = oci::Reference::parse(argument);
+    if (parsed && parsed->tag.empty() && parsed->digest.empty() && !oci::looks_like_id(argument))
+      if (TRY(add_repository(parsed->name()))) return {};
+    Sha256Digest image = TRY(transfer::find_image(store_, argument));
+    std::vector<std::string> references;
+    if (parsed && !parsed->tag.empty() && parsed->digest.empty() && !is_id_form(image, argument))
+      references.push_back(parsed->canonical());
+    merge(image, references);
+    return {};
+  }
+
+  const std::vector<transfer::SaveItem>& items() const { return items_; }
+
+ private:
+  Result<bool> add_repository(const std::string& name) {
+    bool any = false;
+    for (const store::ImageRow& row : TRY(store_.list_images())) {
+      std::vector<std::string> tags;
+      for (const std::string& tag : row.tags)
+        if (tag.starts_with(name + ":")) tags.push_back(tag);
+      if (tags.empty()) continue;
+      merge(row.id, tags);
+      any = true;
+    }
+    return any;
+  }
+
+  void merge(const Sha256Digest& image, const std::vector<std::string>& references) {
+    auto item = std::find_if(items_.begin(), items_.end(),
+                             [&](const transfer::SaveItem& i) { return i.image == image; });
+    if (item == items_.end()) item = items_.insert(items_.end(), {image, {}});
+    for (const std::string& reference : references)
+      if (std::find(item->references.begin(), item->references.end(), reference) ==
+          item->references.end())
+        item->references.push_back(reference);
+  }
+
+  store::Store& store_;
+  std::vector<transfer::SaveItem> items_;
+};
+
+// A file that takes its name only when it is complete. Pipes and devices are written in place.
+class OutputFile {
+ public:
+  static Result<OutputFile> open(const std::string& path) {
+    OutputFile file;
+    file.path_ = path;
+    struct stat st;
+    if (::stat(path.c_str(), &st) == 0) {
+      if (S_ISDIR(st.st_mode))
+        return Error(ErrorKind::kInvalid,
+                     fmt::format("failed to save image: invalid output path: {} is a directory",
+                                 quote(path)));
+      if (!S_ISREG(st.st_mode)) {
+        file.fd_ = TRY(open_file(path, O_WRONLY));
+        return file;
+      }
+    }
+    std::string pattern = path + ".XXXXXX";
+    int fd = ::mkostemp(pattern.data(), O_CLOEXEC);  // mode 0600
+    if (fd < 0) return Error::from_errno(errno, "failed to save image: create " + path);
+    file.fd_ = UniqueFd(fd);
+    file.temporary_ = pattern;
+    return file;
+  }
+  OutputFile(OutputFile&&) = default;
+  OutputFile& operator=(OutputFile&&) = delete;
+  ~OutputFile() {
+    if (fd_ && !temporary_.empty()) ::unlink(temporary_.c_str());
+  }
+
+  int fd() const { return fd_.get(); }
+
+  Result<void> commit() {
+    if (temporary_.empty()) return {};
+    TRY(sync_fd(fd_.get(), path_));
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0)
+      return Error::from_errno(errno, "failed to save image: rename to " + path_);
+    temporary_.clear();
+    return {};
+  }
+
+ private:
+  OutputFile() = default;
+  std::string path_, temporary_;
+  UniqueFd fd_;
+};
+
+Result<int> run_save(Context& context, const Arguments& arguments) {
+  const std::string output = arguments.value("output");
+  if (output.empty() && context.streams.out_is_terminal) {
+    context.err("cowardly refusing to save to a terminal. Use the -o flag or redirect\n");
+    return 1;
+  }
+  store::Store* store = TRY(context.store(true));
+  TRY(store->hold());
+  Selection selection(*store);
+  for (const std::string& name : arguments.positional()) TRY(selection.add(name));
+  if (output.empty()) {
+    TRY(transfer::save(*store, selection.items(), *context.streams.out));
+    return 0;
+  }
+  OutputFile file = TRY(OutputFile::open(output));
+  BufferedFdSink sink(file.fd(), "write " + output);
+  TRY(transfer::save(*store, selection.items(), sink));
+  TRY(sink.flush());
+  TRY(file.commit());
+  return 0;
+}
+
+constexpr FlagSpec kFlags[] = {
+    {.name = "output",
+     .shorthand = 'o',
+     .kind = FlagKind::kString,
+     .value_name = "string",
+     .help = "Write to a file, instead of STDOUT"},
+};
+constexpr std::string_view kAliases[] = {"image save"};
+
+}  // namespace
+
+extern const Command kCommand_save;
+const Command kCommand_save = {
+    .path = "save",
+    .aliases = kAliases,
+    .summary = "Save one or more images to a tar archive (streamed to STDOUT by default)",
+    .usage = "[OPTIONS] IMAGE [IMAGE...]",
+    .help =
+        "The archive is an OCI layout and a docker archive at once. The same images give the\n"
+        "same bytes. A name without tag saves every tag of that repository.\n\n"
+        "Examples:\n"
+        "  kasane save app:1.2 | ssh host docker load\n"
+        "  kasane save -o images.tar app:1.2 debian:bookworm",
+    .flags = kFlags,
+    .min_arguments = 1,
+    .run = run_save,
+};
+
+}  // namespace kasane::cli
