@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,6 +36,7 @@ bool as_user(uid_t uid, const std::function<int()>& body) {
   pid_t pid = ::fork();
   if (pid == 0) {
     if (::setgid(uid) != 0 || ::setuid(uid) != 0) ::_exit(99);
+    ::prctl(PR_SET_DUMPABLE, 1);  // as after exec: /proc/self belongs to the user
     ::_exit(body());
   }
   int status = 0;

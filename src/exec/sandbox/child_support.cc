@@ -84,6 +84,18 @@ void unblock_all_signals() {
   ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
 }
 
+int raw_setgroups(size_t count, const uint32_t* groups) {
+  return static_cast<int>(::syscall(SYS_setgroups, count, groups));
+}
+
+int raw_setresgid(uint32_t gid) {
+  return static_cast<int>(::syscall(SYS_setresgid, gid, gid, gid));
+}
+
+int raw_setresuid(uint32_t uid) {
+  return static_cast<int>(::syscall(SYS_setresuid, uid, uid, uid));
+}
+
 void close_all_except(const int* keep, size_t count) {
   unsigned next = 0;
   for (size_t i = 0; i < count; ++i) {

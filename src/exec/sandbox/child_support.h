@@ -94,6 +94,12 @@ void reset_signal_handlers();
 void block_all_signals(void* old_mask_or_null);
 void unblock_all_signals();
 
+// Raw system calls for this process alone. glibc's wrappers would signal every thread of
+// the builder that its copied thread list names, and wait for ever. 0, or -1 and errno.
+int raw_setgroups(size_t count, const uint32_t* groups);
+int raw_setresgid(uint32_t gid);
+int raw_setresuid(uint32_t uid);
+
 // Closes everything but `keep` (ascending, no duplicates).
 void close_all_except(const int* keep, size_t count);
 

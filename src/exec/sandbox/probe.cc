@@ -94,7 +94,7 @@ void exercise_overlay(const Reporter& report, const ProbePlan& plan, int upper_f
   reset_signal_handlers();
   char byte;
   if (::read(plan.go_fd, &byte, 1) != 1) ::_exit(125);
-  if (plan.user_namespace && (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0))
+  if (plan.user_namespace && (raw_setresgid(0) != 0 || raw_setresuid(0) != 0))
     report.fail("become", "root of the user namespace", errno);
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     report.fail("make private", "the mounts", errno);
@@ -116,9 +116,13 @@ Result<void> run_probe(ProbePlan& plan, const IdMaps& maps) {
   plan.go_fd = go_read.get();
   uint64_t flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
   int pidfd = -1;
+  sigset_t old_mask;
+  block_all_signals(&old_mask);
   pid_t pid = clone_process(flags | (plan.user_namespace ? CLONE_NEWUSER : 0), &pidfd);
   if (pid == 0) probe_child(plan);
-  if (pid < 0) return explain_clone_error(errno);
+  int error = errno;
+  ::pthread_sigmask(SIG_SETMASK, &old_mask, nullptr);
+  if (pid < 0) return explain_clone_error(error);
   Child child(pid, pidfd);
   status_write.reset();
   go_read.reset();

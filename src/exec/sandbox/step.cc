@@ -1,7 +1,6 @@
 #include "exec/sandbox/step.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/keyctl.h>
@@ -79,9 +78,9 @@ void set_capabilities(const Reporter& report, uint64_t wanted) {
 void set_groups(const Reporter& report, const LaunchPlan& plan) {
   const UserIdentity& id = *plan.identity;
   // A single-id namespace has given setgroups up; only its own group exists there.
-  if (!plan.single_id && ::setgroups(id.group_count, id.groups) != 0)
+  if (!plan.single_id && raw_setgroups(id.group_count, id.groups) != 0)
     report.fail("set the supplementary groups of user", plan.user, errno);
-  if (::setresgid(id.gid, id.gid, id.gid) != 0)
+  if (raw_setresgid(id.gid) != 0)
     report.fail("switch to the group of user", plan.user, errno);
 }
 
@@ -103,7 +102,7 @@ void take_identity(const Reporter& report, const LaunchPlan& plan) {
   set_groups(report, plan);
   if (plan.single_id) ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   load_filter(report, plan);
-  if (::setresuid(id.uid, id.uid, id.uid) != 0) report.fail("switch to user", plan.user, errno);
+  if (raw_setresuid(id.uid) != 0) report.fail("switch to user", plan.user, errno);
   set_capabilities(report, id.uid == 0 ? default_capabilities() : 0);
 }
 

@@ -1,7 +1,6 @@
 #include "exec/sandbox/supervisor.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -56,9 +55,9 @@ void wait_for_parent(const LaunchPlan& plan) {
 // Becomes root of the user namespace, if there is one, and closes its own doors.
 void settle(const Reporter& report, const LaunchPlan& plan) {
   if (plan.user_namespace) {
-    if (!plan.single_id && ::setgroups(0, nullptr) != 0)
+    if (!plan.single_id && raw_setgroups(0, nullptr) != 0)
       report.fail("drop", "supplementary groups", errno);
-    if (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0)
+    if (raw_setresgid(0) != 0 || raw_setresuid(0) != 0)
       report.fail("become", "root of the user namespace", errno);
   }
   // A change of credentials clears the parent-death signal, so it is set (again) here.

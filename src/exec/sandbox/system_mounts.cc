@@ -232,9 +232,9 @@ class SystemMounts {
     }
     ::close(file);
     int tree = clone_tree(dev_fd_, kGeneratedName, kReadOnlyInert, false);
-    ::unlinkat(dev_fd_, kGeneratedName, 0);
     if (tree < 0) report_.fail("clone mount of file for", path, errno);
     attach_in_image(tree, path, WalkKind::kFile);
+    ::unlinkat(dev_fd_, kGeneratedName, 0);
   }
 
   void attach_in_image(int tree, const char* path, WalkKind kind) {
