@@ -146,6 +146,10 @@ void LineReader::note_comment(std::string_view stripped) {
   if (text.empty()) {
     comments_.clear();  // a bare `#` separates (P20)
   } else {
+    // Each name of an ARG is looked up in them, so their number must not grow with the file.
+    constexpr size_t kMaxComments = 1000;
+    if (comments_.size() == kMaxComments)
+      comments_.erase(comments_.begin(), comments_.begin() + kMaxComments / 2);
     comments_.push_back({std::string(text), span_of(text)});
   }
 }

@@ -163,12 +163,16 @@ Result<std::string> Lexer::read_special(char c) {
   }
 }
 
-// Blanks behind `<<` belong to the same word: `<< EOF` is one marker (H02).
+// Blanks behind `<<` and `<<-` belong to the same word: `<< EOF` is one marker (H02).
+// BuildKit joins them only behind `<<`, although its own test lists `<<- EOF` too.
 std::string Lexer::read_heredoc_mark() {
   ++position_;
-  if (peek() != '<' || at_end()) return "<";
+  if (at_end() || peek() != '<') return "<";
   size_t begin = position_ - 1;
   ++position_;
+  bool chomp = peek() == '-' && position_ + 1 < input_.size() &&
+               is_space(decode_utf8(input_, position_ + 1).value);
+  if (chomp) ++position_;
   while (!at_end() && is_space(peek_code_point())) next();
   return std::string(input_.substr(begin, position_ - begin));
 }

@@ -6,25 +6,22 @@ namespace {
 
 using Kind = FlagSet::Kind;
 
-bool overlaps(const SourceSpan& a, const SourceSpan& b) {
-  return a.begin < b.end && b.begin < a.end;
-}
-
-// Words that a heredoc mark covers (`<<EOF`, also `<< EOF`) stand for its body (H11).
+// Words that a heredoc mark covers (`<<EOF`, also `<< EOF`) stand for its body (H11). Words
+// and marks are both in the order of the line, so one sweep tells them apart.
 Result<> read_paths(const Node& node, std::string_view instruction, CopyBase& out) {
-  auto in_heredoc = [&](const Word& word) {
-    for (const Heredoc& heredoc : node.heredocs)
-      if (overlaps(word.span, heredoc.span)) return true;
-    return false;
-  };
-  const Word& last = node.args.back();
-  if (!node.is_json && in_heredoc(last))
-    return Error(ErrorKind::kInvalid,
-                 std::string(instruction) + " cannot accept a heredoc as a destination")
-        .at(last.span);
-  for (size_t i = 0; i + 1 < node.args.size(); ++i)
-    if (node.is_json || !in_heredoc(node.args[i])) out.sources.push_back(node.args[i]);
-  out.destination = last;
+  size_t next = 0;
+  for (size_t i = 0; i < node.args.size(); ++i) {
+    const Word& word = node.args[i];
+    while (next < node.heredocs.size() && node.heredocs[next].span.end <= word.span.begin) ++next;
+    bool covered = next < node.heredocs.size() && node.heredocs[next].span.begin < word.span.end;
+    bool is_destination = i + 1 == node.args.size();
+    if (covered && is_destination)
+      return Error(ErrorKind::kInvalid,
+                   std::string(instruction) + " cannot accept a heredoc as a destination")
+          .at(word.span);
+    if (!covered && !is_destination) out.sources.push_back(word);
+  }
+  out.destination = node.args.back();
   out.inline_files = node.heredocs;
   return {};
 }

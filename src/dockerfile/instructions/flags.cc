@@ -23,6 +23,8 @@ SourceSpan value_span(const Flag& flag) {
 }  // namespace
 
 std::string suggestion(std::string_view word, const std::vector<std::string>& known) {
+  constexpr size_t kLongestName = 80;  // no typo of ours is longer
+  if (word.size() > kLongestName) return "";
   std::string near = nearest_name(word, known);
   if (near.empty() || near == word) return "";
   return " (did you mean " + near + "?)";

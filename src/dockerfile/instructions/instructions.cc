@@ -37,7 +37,8 @@ static_assert(kInstructions.size() == std::variant_size_v<InstructionValue>);
 Error unknown_instruction(const Node& node) {
   std::vector<std::string> names = {"FROM"};
   for (const Entry& entry : kInstructions) names.emplace_back(entry.keyword);
-  const std::string& written = node.keyword.text;
+  constexpr size_t kShown = 80;  // a binary file has no keywords, only one long word
+  std::string written = node.keyword.text.substr(0, kShown);
   std::string near = suggestion(to_upper(written), names);
   if (!near.empty() && written == to_lower(written)) {
     constexpr size_t kPrefix = sizeof(" (did you mean ") - 1;
