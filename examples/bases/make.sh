@@ -10,8 +10,10 @@ export LC_ALL=C
 umask 022
 
 readonly NODE_VER=20.20.2 NPM_VER=10.8.2
+# shellcheck disable=SC2034 # used by name
 # What the npm registry says of these tarballs; checked after the download.
 readonly NODE_SRI_x64='sha512-PeHQM8wAdmHtZA1mBocygZxs5LiUWtsJezQTkBd0iY987KpGrD1O2tVEydvMZiuXceRanxt7rjTnDEBwOPujoQ=='
+# shellcheck disable=SC2034
 readonly NODE_SRI_arm64='sha512-LCXJnNTFiyGuYBw2gZSI5OBFMbkjAPt8sqD/NKrWoE2QmDgSubTqFng6GaNJ9EJ8HpxBMGcWWpbbcs4Vo+CnGg=='
 readonly NPM_SRI='sha512-x/AIjFIKRllrhcb48dqUNAAZl0ig9+qMuN91RpZo3Cb2+zuibfh+KISl6+kVVyktDz230JKc208UkQwwMqyB+w=='
 readonly SUITE=bookworm
@@ -144,6 +146,9 @@ find_ca() {
     fi
     if [ -z "$ca_bundle" ] && [ ${#ca_extra[@]} -gt 0 ] && [ -r /etc/ssl/certs/ca-certificates.crt ]; then
         ca_bundle=/etc/ssl/certs/ca-certificates.crt
+    elif [ -z "$ca_bundle" ] && [ ${#ca_extra[@]} -gt 0 ]; then
+        cat "${ca_extra[@]}" >"$tmp/ca.pem" # certificates, but no ca-certificates package to bundle them
+        ca_bundle=$tmp/ca.pem
     fi
 }
 find_ca
@@ -348,14 +353,14 @@ make_base() {
         start=$SECONDS
         if [ "$name" != busybox ]; then apt_lists 60; fi
         say "$name: making it"
-        rm -rf "$tmp/$(safe "$name")"
+        rm -rf "${tmp:?}/$(safe "$name")"
         mkdir -p "$tmp/$(safe "$name")/root" "$tmp/$(safe "$name")/w"
         chmod 755 "$tmp/$(safe "$name")/root"
         "build_$(tr ':-' '__' <<<"$name")" "$tmp/$(safe "$name")/root" "$tmp/$(safe "$name")/w"
         pack "$tmp/$(safe "$name")/root" "$tmp/$(safe "$name")/result"
         rm -rf "$dir"
         mv "$tmp/$(safe "$name")/result" "$dir"
-        rm -rf --one-file-system "$tmp/$(safe "$name")"
+        rm -rf --one-file-system "${tmp:?}/$(safe "$name")"
         # older results of the same name that nobody used for a week
         find "$cache" -maxdepth 1 -type d -name "$(safe "$name")-????????????????????" -mtime +7 -exec rm -rf {} + || true
         say "$name: made in $((SECONDS - start)) s, $(($(stat -c %s "$dir/rootfs.tar") / 1000000)) MB"
@@ -380,7 +385,7 @@ from() { # from NAME ROOT: start with the contents of another base
 set_epoch() { SOURCE_DATE_EPOCH=$(apt_epoch); export SOURCE_DATE_EPOCH; }
 
 # ------------------------------------------------------------------- busybox
-busybox_bin='' busybox_from=''
+busybox_bin=''
 busybox_binary() {
     local f
     if [ -n "$busybox_bin" ]; then return; fi
@@ -525,7 +530,7 @@ npm_tarballs() { # sets npm_dir: the two tarballs from the npm registry, fetched
         rm -rf "$d"; mkdir -p "$d/out"
         if command -v npm >/dev/null 2>&1; then
             say "node: fetching node $NODE_VER and npm $NPM_VER with this host's npm"
-            npm pack --silent --ignore-scripts --pack-destination "$d/out" \
+            npm pack --loglevel=error --ignore-scripts --pack-destination "$d/out" \
                 "node-linux-$node_arch@$NODE_VER" "npm@$NPM_VER" >"$d/log" 2>&1 ||
                 { cat "$d/log" >&2; die "npm pack failed"; }
         else
@@ -544,8 +549,8 @@ npm_tarballs() { # sets npm_dir: the two tarballs from the npm registry, fetched
             printf 'cafile=/ca.crt\n' >>"$d/r/root/.npmrc"
             chmod 600 "$d/r/root/.npmrc"
             mkdir "$d/r/out"
-            SOURCE_DATE_EPOCH=0 in_chroot "$d/r" /usr/bin/node /usr/share/nodejs/npm/bin/npm-cli.js pack --silent \
-                --ignore-scripts --pack-destination /out "node-linux-$node_arch@$NODE_VER" "npm@$NPM_VER" >"$d/log" 2>&1 ||
+            SOURCE_DATE_EPOCH=0 in_chroot "$d/r" /usr/bin/node /usr/share/nodejs/npm/bin/npm-cli.js pack --loglevel=error \
+                --fetch-retries=1 --ignore-scripts --pack-destination /out "node-linux-$node_arch@$NODE_VER" "npm@$NPM_VER" >"$d/log" 2>&1 ||
                 { cat "$d/log" >&2; die "npm pack failed"; }
             mv "$d"/r/out/*.tgz "$d/out/"
         fi
