@@ -57,7 +57,7 @@ class UnpackedArchives::Spool : public SourceTree {
   }
 
   // Appends the content of the reader's current member and returns it as a source.
-  Result<SourceEntry> append(tar::Reader& reader, const tar::Entry& entry) {
+  Result<SourcePtr> append(tar::Reader& reader, const tar::Entry& entry) {
     SourceEntry source;
     source.entry = entry;
     source.entry.path = std::to_string(offset_);
@@ -72,14 +72,12 @@ class UnpackedArchives::Spool : public SourceTree {
     offset_ += sink.size();
     source.entry.size = sink.size();
     source.content = sink.finish();
-    return source;
+    return SourcePtr(std::make_shared<const SourceEntry>(std::move(source)));
   }
 
-  Result<std::optional<SourceEntry>> lookup(std::string_view) override {
-    return std::optional<SourceEntry>();
-  }
-  Result<std::vector<std::string>> list(std::string_view) override {
-    return std::vector<std::string>();
+  Result<SourcePtr> lookup(std::string_view) override { return SourcePtr(); }
+  Result<std::vector<SourcePtr>> children(std::string_view) override {
+    return std::vector<SourcePtr>();
   }
   Result<std::unique_ptr<ByteSource>> open(const SourceEntry& entry) override {
     uint64_t offset = 0;
@@ -141,7 +139,7 @@ Result<PlannedEntry> linked_entry(LayerPlan& plan, const std::string& directory,
 Result<void> UnpackedArchives::add(LayerPlan& plan, SourceTree& tree, const PendingArchive& archive,
                                    const std::optional<Owner>& chown) {
   if (!spool_) spool_ = TRY(Spool::make(store_));
-  std::unique_ptr<ByteSource> file = TRY(tree.open(archive.source));
+  std::unique_ptr<ByteSource> file = TRY(tree.open(*archive.source));
   OpenedStream opened = TRY(open_decompressed(*file));
   tar::Reader reader(*opened.source);
   for (;;) {
@@ -163,7 +161,8 @@ Result<void> UnpackedArchives::add(LayerPlan& plan, SourceTree& tree, const Pend
                     [](const tar::Xattr& xattr) { return tar::is_overlay_xattr(xattr.name); });
       if (entry.type == tar::EntryType::kFile) {
         planned.source = TRY(spool_->append(reader, entry));
-        planned.entry.size = planned.source.entry.size;
+        planned.entry.size = planned.source->entry.size;
+        planned.content = planned.source->content;
         planned.tree = spool_.get();
       }
     }

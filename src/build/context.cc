@@ -121,35 +121,39 @@ Result<std::optional<ContextTree::Node>> ContextTree::make_node(
   node.verdict = ignore_.child(parent, path);
   if (node.verdict.excluded && !ignore_.may_include_below(node.verdict, path))
     return std::optional<Node>();
-  if (::fstatat(directory_fd, name, &node.st, AT_SYMLINK_NOFOLLOW) != 0) {
+  struct stat st;
+  if (::fstatat(directory_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
     if (errno == ENOENT) return std::optional<Node>();  // removed since readdir
     return Error::from_errno(errno, "stat " + path);
   }
   node.excluded = node.verdict.excluded;
-  if (node.excluded && !S_ISDIR(node.st.st_mode)) return std::optional<Node>();
-  SourceEntry& source = node.source;
+  if (node.excluded && !S_ISDIR(st.st_mode)) return std::optional<Node>();
+  node.identity = {st.st_dev, st.st_ino, static_cast<uint64_t>(st.st_size), to_ns(st.st_mtim),
+                   to_ns(st.st_ctim)};
+  node.source = std::make_shared<SourceEntry>();
+  SourceEntry& source = *node.source;
   tar::Entry& entry = source.entry;
-  entry.type = type_of(node.st.st_mode);
+  entry.type = type_of(st.st_mode);
   entry.path = path;
-  entry.mode = node.st.st_mode & 07777;
-  entry.mtime = {node.st.st_mtim.tv_sec, static_cast<uint32_t>(node.st.st_mtim.tv_nsec)};
-  source.mtime_check_ns = to_ns(node.st.st_mtim);
-  source.ctime_check_ns = to_ns(node.st.st_ctim);
+  entry.mode = st.st_mode & 07777;
+  entry.mtime = {st.st_mtim.tv_sec, static_cast<uint32_t>(st.st_mtim.tv_nsec)};
+  source.mtime_check_ns = node.identity.mtime_ns;
+  source.ctime_check_ns = node.identity.ctime_ns;
   bool look_for_xattrs = entry.type == tar::EntryType::kDirectory;
-  if (S_ISREG(node.st.st_mode)) {
-    entry.size = static_cast<uint64_t>(node.st.st_size);
-    if (node.st.st_nlink > 1) {
-      source.link_group_device = node.st.st_dev;
-      source.link_group_inode = node.st.st_ino;
+  if (S_ISREG(st.st_mode)) {
+    entry.size = node.identity.size;
+    if (st.st_nlink > 1) {
+      source.link_group_device = st.st_dev;
+      source.link_group_inode = st.st_ino;
     }
-    std::optional<StatCache::Known> known = stat_cache_.find(node.st);
+    std::optional<StatCache::Known> known = stat_cache_.find(node.identity);
     if (known) source.content = known->content;
     look_for_xattrs = !known || known->has_xattrs;
   } else if (entry.type == tar::EntryType::kSymlink) {
     entry.link_target = TRY(read_link(directory_fd, name));
-  } else if (S_ISCHR(node.st.st_mode) || S_ISBLK(node.st.st_mode)) {
-    entry.dev_major = major(node.st.st_rdev);
-    entry.dev_minor = minor(node.st.st_rdev);
+  } else if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
+    entry.dev_major = major(st.st_rdev);
+    entry.dev_minor = minor(st.st_rdev);
   }
   if (look_for_xattrs) entry.xattrs = read_xattrs(directory_fd, name);
   return std::optional<Node>(std::move(node));
@@ -197,7 +201,7 @@ Result<const ContextTree::Node*> ContextTree::find(std::string_view path) {
     end = path.find('/', begin);
     if (end == std::string_view::npos) end = path.size();
     std::string directory(begin == 0 ? std::string_view() : path.substr(0, begin - 1));
-    if (node && node->source.entry.type != tar::EntryType::kDirectory) return nullptr;
+    if (node && node->source->entry.type != tar::EntryType::kDirectory) return nullptr;
     const Directory* listed = TRY(load(directory));
     auto it = listed->children.find(std::string(path.substr(begin, end - begin)));
     if (it == listed->children.end()) return nullptr;
@@ -210,36 +214,37 @@ Result<bool> ContextTree::has_included_below(const std::string& directory) {
   const Directory* listed = TRY(load(directory));
   for (const auto& [name, node] : listed->children) {
     if (!node.excluded) return true;
-    if (TRY(has_included_below(node.source.entry.path))) return true;
+    if (TRY(has_included_below(node.source->entry.path))) return true;
   }
   return false;
 }
 
-Result<std::optional<SourceEntry>> ContextTree::lookup(std::string_view path) {
+Result<SourcePtr> ContextTree::lookup(std::string_view path) {
   std::lock_guard lock(mutex_);
   if (path.empty()) {
-    SourceEntry root;
-    root.entry.type = tar::EntryType::kDirectory;
-    root.entry.mode = 0755;
+    auto root = std::make_shared<SourceEntry>();
+    root->entry.type = tar::EntryType::kDirectory;
+    root->entry.mode = 0755;
     struct stat st;
     if (::fstat(root_.get(), &st) == 0)
-      root.entry.mtime = {st.st_mtim.tv_sec, static_cast<uint32_t>(st.st_mtim.tv_nsec)};
-    return std::optional<SourceEntry>(std::move(root));
+      root->entry.mtime = {st.st_mtim.tv_sec, static_cast<uint32_t>(st.st_mtim.tv_nsec)};
+    return SourcePtr(std::move(root));
   }
   const Node* node = TRY(find(path));
-  if (!node) return std::optional<SourceEntry>();
-  if (node->excluded && !TRY(has_included_below(std::string(path))))
-    return std::optional<SourceEntry>();
-  return std::optional<SourceEntry>(node->source);
+  if (!node) return SourcePtr();
+  if (node->excluded && !TRY(has_included_below(std::string(path)))) return SourcePtr();
+  return SourcePtr(node->source);
 }
 
-Result<std::vector<std::string>> ContextTree::list(std::string_view directory) {
+Result<std::vector<SourcePtr>> ContextTree::children(std::string_view directory) {
   std::lock_guard lock(mutex_);
-  std::vector<std::string> names;
+  std::vector<SourcePtr> entries;
   const Directory* listed = TRY(load(std::string(directory)));
+  entries.reserve(listed->children.size());
   for (const auto& [name, node] : listed->children)
-    if (!node.excluded || TRY(has_included_below(node.source.entry.path))) names.push_back(name);
-  return names;
+    if (!node.excluded || TRY(has_included_below(node.source->entry.path)))
+      entries.push_back(node.source);
+  return entries;
 }
 
 Result<std::unique_ptr<ByteSource>> ContextTree::open(const SourceEntry& entry) {
@@ -260,7 +265,7 @@ Result<Sha256Digest> ContextTree::digest(const SourceEntry& entry) {
     // Another step may have read the file since this entry was handed out.
     std::lock_guard lock(mutex_);
     const Node* node = TRY(find(entry.entry.path));
-    if (node && node->source.content) return *node->source.content;
+    if (node && node->source->content) return *node->source->content;
   }
   std::unique_ptr<ByteSource> source = TRY(open(entry));
   Sha256 hash;
@@ -279,10 +284,13 @@ void ContextTree::learned(const SourceEntry& entry, const Sha256Digest& digest) 
   std::lock_guard lock(mutex_);
   Result<const Node*> found = find(entry.entry.path);
   if (!found || !*found) return;
-  Node* node = const_cast<Node*>(*found);
-  if (node->source.ctime_check_ns != entry.ctime_check_ns || node->source.content) return;
-  node->source.content = digest;
-  stat_cache_.remember(node->st, {digest, !node->source.entry.xattrs.empty()});
+  const Node& node = **found;
+  if (node.source->ctime_check_ns != entry.ctime_check_ns || node.source->content) return;
+  // Other holders of the entry keep the pointer, so the digest goes into a new one.
+  auto known = std::make_shared<SourceEntry>(*node.source);
+  known->content = digest;
+  const_cast<Node&>(node).source = std::move(known);
+  stat_cache_.remember(node.identity, {digest, !node.source->entry.xattrs.empty()});
 }
 
 std::string ContextTree::why_absent(std::string_view path) {

@@ -22,8 +22,8 @@ class ContextTree : public SourceTree {
                                                    std::string ignore_name,
                                                    const std::string& stat_cache_path);
 
-  Result<std::optional<SourceEntry>> lookup(std::string_view path) override;
-  Result<std::vector<std::string>> list(std::string_view directory) override;
+  Result<SourcePtr> lookup(std::string_view path) override;
+  Result<std::vector<SourcePtr>> children(std::string_view directory) override;
   Result<std::unique_ptr<ByteSource>> open(const SourceEntry& entry) override;
   Result<Sha256Digest> digest(const SourceEntry& entry) override;
   void learned(const SourceEntry& entry, const Sha256Digest& digest) override;
@@ -34,8 +34,8 @@ class ContextTree : public SourceTree {
 
  private:
   struct Node {
-    SourceEntry source;
-    struct stat st {};
+    std::shared_ptr<SourceEntry> source;
+    StatCache::Identity identity;
     dockerfile::IgnoreVerdict verdict;
     bool excluded = false;  // only a way to re-included entries below
   };

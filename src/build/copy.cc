@@ -40,10 +40,10 @@ class CopyPlanner {
                       size_t at, std::vector<std::string>& out);
   Result<void> copy_match(const Match& match, const CopySource& source);
   Result<void> copy_inline(const InlineFile& file);
-  Result<void> copy_file(const SourceEntry& source, const std::string& target);
+  Result<void> copy_file(const SourcePtr& source, const std::string& target);
   Result<void> copy_children(const std::string& from, const std::string& to,
                              const std::string& relative);
-  Result<void> copy_nested(const SourceEntry& source, const std::string& target,
+  Result<void> copy_nested(const SourcePtr& source, const std::string& target,
                            const std::string& relative);
   Result<void> enter_directory(const SourceEntry& source, const std::string& target);
   Result<std::string> parents_target(const Match& match, bool is_directory);
@@ -101,16 +101,13 @@ Error CopyPlanner::missing(const CopySource& source) const {
 Result<void> CopyPlanner::expand(const std::string& directory,
                                  const std::vector<std::string>& patterns, size_t at,
                                  std::vector<std::string>& out) {
-  std::vector<std::string> names = TRY(tree_.list(directory));
-  for (const std::string& name : names) {
-    if (!TRY(dockerfile::match_path(patterns[at], name))) continue;
-    std::string path = join_path(directory, name);
-    if (at + 1 == patterns.size()) {
-      out.push_back(std::move(path));
-      continue;
-    }
-    std::optional<SourceEntry> entry = TRY(tree_.lookup(path));
-    if (entry && entry->entry.type == tar::EntryType::kDirectory)
+  std::vector<SourcePtr> children = TRY(tree_.children(directory));
+  for (const SourcePtr& child : children) {
+    const std::string& path = child->entry.path;
+    if (!TRY(dockerfile::match_path(patterns[at], base_name(path)))) continue;
+    if (at + 1 == patterns.size())
+      out.push_back(path);
+    else if (child->entry.type == tar::EntryType::kDirectory)
       TRY(expand(path, patterns, at + 1, out));
   }
   return {};
@@ -160,18 +157,19 @@ Result<std::string> CopyPlanner::file_target(std::string_view name) {
   return destination_;
 }
 
-Result<void> CopyPlanner::copy_file(const SourceEntry& source, const std::string& target) {
+Result<void> CopyPlanner::copy_file(const SourcePtr& source, const std::string& target) {
   std::optional<LayerPlan::Seen> seen = plan_.lookup(target);
   if (seen && seen->entry.type == tar::EntryType::kDirectory)
     return Error(ErrorKind::kInvalid, "cannot replace to directory /" + target + " with file");
   PlannedEntry planned;
-  planned.entry = source.entry;
+  planned.entry = source->entry;
   planned.entry.path = target;
   own(planned.entry);
   planned.tree = &tree_;
   planned.source = source;
-  if (source.link_group_inode != 0 && source.entry.type == tar::EntryType::kFile) {
-    uint64_t& group = groups_[{source.link_group_device, source.link_group_inode}];
+  planned.content = source->content;
+  if (source->link_group_inode != 0 && source->entry.type == tar::EntryType::kFile) {
+    uint64_t& group = groups_[{source->link_group_device, source->link_group_inode}];
     if (group == 0) group = ++last_group_;
     planned.link_group = group;
   }
@@ -200,33 +198,32 @@ Result<void> CopyPlanner::enter_directory(const SourceEntry& source, const std::
 }
 
 // K07: directories below the destination take everything from the source.
-Result<void> CopyPlanner::copy_nested(const SourceEntry& source, const std::string& target,
+Result<void> CopyPlanner::copy_nested(const SourcePtr& source, const std::string& target,
                                       const std::string& relative) {
-  if (source.entry.type != tar::EntryType::kDirectory) return copy_file(source, target);
+  if (source->entry.type != tar::EntryType::kDirectory) return copy_file(source, target);
   std::optional<LayerPlan::Seen> seen = plan_.lookup(target);
   if (seen && seen->entry.type != tar::EntryType::kDirectory)
     return Error(ErrorKind::kInvalid, "cannot copy to non-directory: /" + target)
         .hint("the image has a file or a symbolic link there; copy into its target instead");
   PlannedEntry directory;
-  directory.entry = source.entry;
+  directory.entry = source->entry;
   directory.entry.path = target;
   own(directory.entry);
   plan_.put(std::move(directory));
-  return copy_children(source.entry.path, target, relative);
+  return copy_children(source->entry.path, target, relative);
 }
 
 Result<void> CopyPlanner::copy_children(const std::string& from, const std::string& to,
                                         const std::string& relative) {
-  std::vector<std::string> names = TRY(tree_.list(from));
-  for (const std::string& name : names) {
+  std::vector<SourcePtr> children = TRY(tree_.children(from));
+  for (const SourcePtr& entry : children) {
+    std::string_view name = base_name(entry->entry.path);
     std::string below = join_path(relative, name);
-    std::optional<SourceEntry> entry = TRY(tree_.lookup(join_path(from, name)));
-    if (!entry) continue;
     bool excluded = !excludes_.empty() && excludes_.excluded(below);
     if (excluded && (entry->entry.type != tar::EntryType::kDirectory ||
                      !excludes_.may_include_below(excludes_.verdict(below), below)))
       continue;
-    TRY(copy_nested(*entry, join_path(to, name), below));
+    TRY(copy_nested(entry, join_path(to, name), below));
   }
   return {};
 }
@@ -246,7 +243,7 @@ Result<std::string> CopyPlanner::parents_target(const Match& match, bool is_dire
     std::optional<LayerPlan::Seen> seen = plan_.lookup(target);
     if (seen && seen->entry.type == tar::EntryType::kDirectory) continue;
     std::optional<std::string> real = TRY(resolve_in(tree_, at));
-    std::optional<SourceEntry> source;
+    SourcePtr source;
     if (real) source = TRY(tree_.lookup(*real));
     tar::Entry like = source ? source->entry : created_directory();
     like.mode = source ? source->entry.mode : 0755;
@@ -258,7 +255,7 @@ Result<std::string> CopyPlanner::parents_target(const Match& match, bool is_dire
 
 Result<void> CopyPlanner::copy_match(const Match& match, const CopySource& source) {
   std::optional<std::string> real = TRY(resolve_in(tree_, match.name));
-  std::optional<SourceEntry> entry;
+  SourcePtr entry;
   if (real) entry = TRY(tree_.lookup(*real));
   if (!entry) return missing(source);
   if (!excludes_.empty() && !match.name.empty() && excludes_.excluded(base_name(match.name)))
@@ -267,7 +264,7 @@ Result<void> CopyPlanner::copy_match(const Match& match, const CopySource& sourc
   bool is_directory = entry->entry.type == tar::EntryType::kDirectory;
   if (request_.parents && !match.name.empty()) {
     std::string target = TRY(parents_target(match, is_directory));
-    if (!is_directory) return copy_file(*entry, target);
+    if (!is_directory) return copy_file(entry, target);
     return copy_children(*real, target, "");
   }
   if (is_directory) {
@@ -277,10 +274,10 @@ Result<void> CopyPlanner::copy_match(const Match& match, const CopySource& sourc
   if (request_.is_archive && entry->entry.type == tar::EntryType::kFile &&
       TRY(request_.is_archive(*entry))) {
     TRY(plan_.make_directories(destination_, created_directory()));
-    archives_.push_back({*entry, destination_});
+    archives_.push_back({entry, destination_});
     return {};
   }
-  return copy_file(*entry, TRY(file_target(base_name(match.name))));
+  return copy_file(entry, TRY(file_target(base_name(match.name))));
 }
 
 Result<void> CopyPlanner::copy_inline(const InlineFile& file) {

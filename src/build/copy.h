@@ -40,7 +40,7 @@ struct CopyRequest {
 
 // An archive that ADD found and where it goes.
 struct PendingArchive {
-  SourceEntry source;
+  SourcePtr source;
   std::string directory;  // real path of the destination directory, made by the plan
 };
 

@@ -22,14 +22,17 @@ SourceEntry source_entry_of(const store::Found& found) {
   return source;
 }
 
-Result<std::optional<SourceEntry>> ImageTree::lookup(std::string_view path) {
+Result<SourcePtr> ImageTree::lookup(std::string_view path) {
   std::optional<store::Found> found = view_.lookup(path);
-  if (!found) return std::optional<SourceEntry>();
-  return std::optional<SourceEntry>(source_entry_of(*found));
+  if (!found) return SourcePtr();
+  return SourcePtr(std::make_shared<const SourceEntry>(source_entry_of(*found)));
 }
 
-Result<std::vector<std::string>> ImageTree::list(std::string_view directory) {
-  return view_.list(directory);
+Result<std::vector<SourcePtr>> ImageTree::children(std::string_view directory) {
+  std::vector<SourcePtr> entries;
+  for (const std::string& name : view_.list(directory))
+    if (SourcePtr entry = TRY(lookup(join_path(directory, name)))) entries.push_back(std::move(entry));
+  return entries;
 }
 
 Result<std::unique_ptr<ByteSource>> ImageTree::open(const SourceEntry& entry) {

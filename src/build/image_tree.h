@@ -9,8 +9,8 @@ namespace kasane::build {
 class ImageTree : public SourceTree {
  public:
   explicit ImageTree(std::vector<store::LayerPtr> layers) : view_(std::move(layers)) {}
-  Result<std::optional<SourceEntry>> lookup(std::string_view path) override;
-  Result<std::vector<std::string>> list(std::string_view directory) override;
+  Result<SourcePtr> lookup(std::string_view path) override;
+  Result<std::vector<SourcePtr>> children(std::string_view directory) override;
   Result<std::unique_ptr<ByteSource>> open(const SourceEntry& entry) override;
   Result<Sha256Digest> digest(const SourceEntry& entry) override;
   void learned(const SourceEntry&, const Sha256Digest&) override {}

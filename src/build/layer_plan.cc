@@ -154,8 +154,8 @@ Result<Sha256Digest> plan_digest(LayerPlan& plan) {
     if (planned.inline_content) {
       content = sha256(*planned.inline_content);
     } else if (planned.tree && planned.entry.type == tar::EntryType::kFile) {
-      if (!planned.source.content) planned.source.content = TRY(planned.tree->digest(planned.source));
-      content = *planned.source.content;
+      if (!planned.content) planned.content = TRY(planned.tree->digest(*planned.source));
+      content = *planned.content;
     }
     hash_entry(hash, planned.entry, content);
   }
@@ -166,7 +166,7 @@ bool mostly_unread(const LayerPlan& plan) {
   uint64_t known = 0, unknown = 0;
   for (const auto& [path, planned] : plan.entries())
     if (planned.tree && planned.entry.type == tar::EntryType::kFile)
-      (planned.source.content ? known : unknown) += planned.entry.size;
+      (planned.content ? known : unknown) += planned.entry.size;
   return unknown > (1u << 20) && unknown > known;
 }
 
@@ -178,14 +178,14 @@ Result<void> write_plan(LayerPlan& plan, store::LayerWriter& writer,
       MemorySource content(*planned.inline_content);
       TRY(writer.add_file(planned.entry, content));
     } else if (planned.tree && planned.entry.type == tar::EntryType::kFile && planned.entry.size > 0) {
-      std::unique_ptr<ByteSource> content = TRY(planned.tree->open(planned.source));
-      bool known = planned.source.content.has_value();
+      std::unique_ptr<ByteSource> content = TRY(planned.tree->open(*planned.source));
+      bool known = planned.content.has_value();
       Sha256Digest digest = TRY_CONTEXT(
-          writer.add_file(planned.entry, *content, known ? &*planned.source.content : nullptr),
-          "copy " + planned.source.entry.path);
+          writer.add_file(planned.entry, *content, known ? &*planned.content : nullptr),
+          "copy " + planned.source->entry.path);
       if (!known) {
-        planned.source.content = digest;
-        planned.tree->learned(planned.source, digest);
+        planned.content = digest;
+        planned.tree->learned(*planned.source, digest);
       }
     } else {
       TRY(writer.add(planned.entry));

@@ -27,7 +27,8 @@ struct PathLess {
 struct PlannedEntry {
   tar::Entry entry;              // path and metadata as the layer will have them
   SourceTree* tree = nullptr;    // where a file's bytes come from; null when inline_content is used
-  SourceEntry source;            // REQUIRES: tree
+  SourcePtr source;              // with tree
+  std::optional<Sha256Digest> content;  // of a file with `tree`, when known
   std::optional<std::string> inline_content;  // heredocs
   // Files with the same non-zero group become hard links of the first of them (K14: one
   // group per inode and per source of the instruction).

@@ -71,7 +71,7 @@ Result<std::optional<std::string>> resolve_in(SourceTree& tree, std::string_view
       continue;
     }
     std::string next = join_path(real, part);
-    std::optional<SourceEntry> found = TRY(tree.lookup(next));
+    SourcePtr found = TRY(tree.lookup(next));
     if (!found) return std::optional<std::string>();
     if (found->entry.type != tar::EntryType::kSymlink) {
       real = std::move(next);

@@ -25,14 +25,17 @@ struct SourceEntry {
   int64_t mtime_check_ns = 0, ctime_check_ns = 0;
 };
 
+// Shared, because a big context has its entries in the walk and in the plan at once.
+using SourcePtr = std::shared_ptr<const SourceEntry>;
+
 class SourceTree {
  public:
   virtual ~SourceTree() = default;
-  // What stands at exactly this path (a symlink is not followed). nullopt: nothing, or the
+  // What stands at exactly this path (a symlink is not followed). Null: nothing, or the
   // ignore file excludes it.
-  virtual Result<std::optional<SourceEntry>> lookup(std::string_view path) = 0;
-  // Names of the visible children, sorted bytewise.
-  virtual Result<std::vector<std::string>> list(std::string_view directory) = 0;
+  virtual Result<SourcePtr> lookup(std::string_view path) = 0;
+  // The visible children of a directory, sorted bytewise by name.
+  virtual Result<std::vector<SourcePtr>> children(std::string_view directory) = 0;
   virtual Result<std::unique_ptr<ByteSource>> open(const SourceEntry& entry) = 0;
   // The content digest of a file, reading it if it must.
   virtual Result<Sha256Digest> digest(const SourceEntry& entry) = 0;

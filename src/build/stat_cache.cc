@@ -16,12 +16,10 @@ constexpr char kMagic[16] = "kasane-stat-1\n";
 constexpr uint64_t kMaxFileBytes = 256u << 20;
 constexpr int64_t kRacyNs = 100'000'000;
 
-int64_t to_ns(const timespec& t) { return t.tv_sec * 1'000'000'000ll + t.tv_nsec; }
-
 int64_t now_ns() {
   timespec t{};
   clock_gettime(CLOCK_REALTIME, &t);
-  return to_ns(t);
+  return t.tv_sec * 1'000'000'000ll + t.tv_nsec;
 }
 
 }  // namespace
@@ -42,37 +40,33 @@ const StatCache::Record* StatCache::find_loaded(const Id& id) const {
   const auto* begin = reinterpret_cast<const Record*>(mapped_.data() + sizeof kMagic);
   const auto* end = begin + (mapped_.size() - sizeof kMagic) / sizeof(Record);
   const Record* it = std::lower_bound(begin, end, id, [](const Record& record, const Id& key) {
-    return std::tie(record.device, record.inode) < std::tie(key.device, key.inode);
+    return std::tie(record.file.device, record.file.inode) < std::tie(key.device, key.inode);
   });
-  return it != end && it->device == id.device && it->inode == id.inode ? it : nullptr;
+  return it != end && it->file.device == id.device && it->file.inode == id.inode ? it : nullptr;
 }
 
-std::optional<StatCache::Known> StatCache::find(const struct stat& st) const {
-  Id id{st.st_dev, st.st_ino};
+std::optional<StatCache::Known> StatCache::find(const Identity& file) const {
+  Id id{file.device, file.inode};
   const Record* record = nullptr;
   std::lock_guard lock(mutex_);
   if (auto it = fresh_.find(id); it != fresh_.end())
     record = &it->second;
   else
     record = find_loaded(id);
-  if (!record || record->size != static_cast<uint64_t>(st.st_size) ||
-      record->mtime_ns != to_ns(st.st_mtim) || record->ctime_ns != to_ns(st.st_ctim))
+  if (!record || record->file.size != file.size || record->file.mtime_ns != file.mtime_ns ||
+      record->file.ctime_ns != file.ctime_ns)
     return std::nullopt;
   return Known{record->content, record->has_xattrs != 0};
 }
 
-void StatCache::remember(const struct stat& st, const Known& known) {
-  if (now_ns() - to_ns(st.st_ctim) < kRacyNs) return;
+void StatCache::remember(const Identity& file, const Known& known) {
+  if (now_ns() - file.ctime_ns < kRacyNs) return;
   Record record;
-  record.device = st.st_dev;
-  record.inode = st.st_ino;
-  record.size = static_cast<uint64_t>(st.st_size);
-  record.mtime_ns = to_ns(st.st_mtim);
-  record.ctime_ns = to_ns(st.st_ctim);
+  record.file = file;
   record.content = known.content;
   record.has_xattrs = known.has_xattrs;
   std::lock_guard lock(mutex_);
-  fresh_[Id{record.device, record.inode}] = record;
+  fresh_[Id{file.device, file.inode}] = record;
 }
 
 void StatCache::save() {
@@ -85,10 +79,10 @@ void StatCache::save() {
     const auto* begin = reinterpret_cast<const Record*>(mapped_.data() + sizeof kMagic);
     size_t count = (mapped_.size() - sizeof kMagic) / sizeof(Record);
     for (size_t i = 0; i < count; ++i)
-      if (!fresh_.contains(Id{begin[i].device, begin[i].inode})) records.push_back(begin[i]);
+      if (!fresh_.contains(Id{begin[i].file.device, begin[i].file.inode})) records.push_back(begin[i]);
   }
   std::sort(records.begin(), records.end(), [](const Record& a, const Record& b) {
-    return std::tie(a.device, a.inode) < std::tie(b.device, b.inode);
+    return std::tie(a.file.device, a.file.inode) < std::tie(b.file.device, b.file.inode);
   });
   std::string temporary = path_ + "." + std::to_string(::getpid());
   Result<UniqueFd> fd = open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0600);

@@ -7,8 +7,6 @@
 // so it is written without fsync and a damaged one is ignored. Thread-safe.
 #pragma once
 
-#include <sys/stat.h>
-
 #include <cstdint>
 #include <mutex>
 #include <optional>
@@ -27,19 +25,24 @@ class StatCache {
     bool has_xattrs = false;
   };
 
+  // What must be equal for a file to count as unchanged.
+  struct Identity {
+    uint64_t device = 0, inode = 0, size = 0;
+    int64_t mtime_ns = 0, ctime_ns = 0;
+  };
+
   // Loads what is there. `path` = "" gives a cache that is never saved.
   explicit StatCache(std::string path);
-  std::optional<Known> find(const struct stat& st) const;
-  // `st` must have been taken before the content was read and must still hold after it.
-  void remember(const struct stat& st, const Known& known);
+  std::optional<Known> find(const Identity& file) const;
+  // `file` must have been taken before the content was read and must still hold after it.
+  void remember(const Identity& file, const Known& known);
   // Writes the file if anything new was remembered. Errors are ignored by design.
   void save();
 
  private:
   // Fixed-size, written as it lies in memory: the file never leaves this machine.
   struct Record {
-    uint64_t device = 0, inode = 0, size = 0;
-    int64_t mtime_ns = 0, ctime_ns = 0;
+    Identity file;
     Sha256Digest content;
     uint64_t has_xattrs = 0;
   };

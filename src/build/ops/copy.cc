@@ -86,7 +86,7 @@ Result<VertexResult> look_then_write(CopyStep& step, LayerPlan& plan, const Sha2
   UnpackedArchives unpacked(step.env.store);
   for (const PendingArchive& archive : archives)
     TRY_CONTEXT(unpacked.add(real, step.tree, archive, step.request.chown),
-                "unpack " + archive.source.entry.path);
+                "unpack " + archive.source->entry.path);
   step.complete(real);
   store::LayerPtr layer = TRY(make_layer(step.env, step.input, real));
   return finish_step(step.env, step.input, key, std::move(layer), since(start), std::move(explained));

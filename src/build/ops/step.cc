@@ -27,7 +27,7 @@ std::string difference(const PlannedEntry& planned, const store::EntryView& was)
   if (now.type != was.type)
     return fmt::format("is now a {} (was a {})", kind_name(now.type), kind_name(was.type));
   if (now.type == tar::EntryType::kFile) {
-    std::optional<Sha256Digest> digest = planned.source.content;
+    std::optional<Sha256Digest> digest = planned.content;
     if (planned.inline_content) digest = sha256(*planned.inline_content);
     if (now.size == 0) digest = Sha256Digest{};
     if (now.size != was.size || (digest && *digest != was.content))
@@ -44,7 +44,7 @@ std::string difference(const PlannedEntry& planned, const store::EntryView& was)
 }
 
 std::string shown_path(const std::string& path, const PlannedEntry& planned) {
-  return planned.tree ? planned.source.entry.path : "/" + path;
+  return planned.tree ? planned.source->entry.path : "/" + path;
 }
 
 // Merge of two lists that are sorted alike: the plan and the index of the earlier layer.
