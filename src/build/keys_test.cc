@@ -1,0 +1,47 @@
+#include "build/keys.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace kasane::build {
+namespace {
+
+using ::testing::ElementsAre;
+
+StepKey key(std::vector<std::pair<std::string, std::string>> parts) {
+  StepKey key;
+  for (auto& [name, value] : parts) key.add(name, value);
+  return key;
+}
+
+TEST(StepKey, EveryPartAndTheirBordersCount) {
+  Sha256Digest base = key({{"a", "b"}}).digest();
+  EXPECT_EQ(base, key({{"a", "b"}}).digest());
+  EXPECT_NE(base, key({{"ab", ""}}).digest());
+  EXPECT_NE(base, key({{"a", "b"}, {"", ""}}).digest());
+  EXPECT_NE(key({{"a", "b"}, {"c", "d"}}).digest(), key({{"c", "d"}, {"a", "b"}}).digest());
+}
+
+TEST(StepKey, SurvivesJsonWithStrangeBytes) {
+  StepKey before = key({{"command", "echo \"\xff\x01\" \n"}, {"env A", ""}});
+  Result<StepKey> after = StepKey::from_json(before.to_json());
+  ASSERT_TRUE(after.has_value());
+  EXPECT_TRUE(describe_changes(*after, before).empty());
+}
+
+TEST(StepKey, DamagedJsonIsAnErrorNotACrash) {
+  for (const char* text : {"", "{}", "[1]", "[[\"a\"]]", "[[\"a\",1]]", "[[\"a\",\"b\""})
+    EXPECT_FALSE(StepKey::from_json(text).has_value()) << text;
+}
+
+TEST(DescribeChanges, NamesTheInputAndPutsTheParentLast) {
+  StepKey before = key({{"parent", "1"}, {"env NODE_ENV", "dev"}, {"env OLD", "x"}, {"user", ""}});
+  StepKey now = key({{"parent", "2"}, {"env NODE_ENV", "prod"}, {"env NEW", "y"}, {"user", "node"}});
+  EXPECT_THAT(describe_changes(before, now),
+              ElementsAre("variable NODE_ENV changed from dev to prod", "variable NEW is new: y",
+                          "user changed from  to node", "variable OLD is gone (was x)",
+                          "the files of the step before it changed"));
+}
+
+}  // namespace
+}  // namespace kasane::build
