@@ -222,6 +222,9 @@ Result<UniqueFd> open_tree_file(int tree_fd, std::string_view path, uint64_t siz
 
 Result<void> run_with_report(const TreeRunner& runner, const std::function<Result<void>()>& work) {
   if (!runner) return work();
+  // Set up the hash library here: a child forked while another thread does so would wait
+  // for ever for that thread.
+  (void)sha256("");
   UniqueFd report(::memfd_create("kasane-report", MFD_CLOEXEC));
   if (!report) return Error::from_errno(errno, "create a memory file");
   const int status = TRY(runner([&] {

@@ -86,6 +86,15 @@ tar::EntryType Found::type() const {
   return implicit ? tar::EntryType::kDirectory : layer->index().type_at(position);
 }
 
+std::vector<LayerPtr> mounted_layers(const std::vector<LayerPtr>& layers) {
+  size_t first = 0;
+  for (size_t i = 1; i < layers.size(); ++i) {
+    const LayerIndex& index = layers[i]->index();
+    if (index.has_whiteouts() && index.find(tar::kOpaqueName)) first = i;
+  }
+  return {layers.begin() + static_cast<ptrdiff_t>(first), layers.end()};
+}
+
 RootfsView::RootfsView(std::vector<LayerPtr> layers) : layers_(std::move(layers)) {}
 
 std::optional<Found> RootfsView::lookup(std::string_view path) const {

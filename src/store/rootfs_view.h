@@ -23,6 +23,11 @@ struct Found {
   tar::EntryType type() const;
 };
 
+// Of a stack (lowest first) the layers whose trees a mount needs: those below a layer with
+// an opaque root are left out. overlayfs itself does not look for the marker on the root
+// of a lower directory (checked on Linux 6.18), so nobody else would hide them.
+std::vector<LayerPtr> mounted_layers(const std::vector<LayerPtr>& layers);
+
 class RootfsView {
  public:
   explicit RootfsView(std::vector<LayerPtr> layers);  // lowest first
