@@ -16,7 +16,9 @@ endfunction()
 
 find_package(Threads REQUIRED)
 
-kasane_library(KASANE_BASE_LIBS crypto isal zstd lzma bz2 z fmt)
+# fmt is compiled in src/base/fmt_instance.cc; only its headers come from the package.
+find_path(KASANE_FMT_INCLUDE fmt/format-inl.h REQUIRED)
+kasane_library(KASANE_BASE_LIBS crypto isal zstd lzma bz2 z)
 add_library(kasane_thirdparty_base INTERFACE)
 target_link_libraries(kasane_thirdparty_base INTERFACE ${KASANE_BASE_LIBS} Threads::Threads ${CMAKE_DL_LIBS})
 

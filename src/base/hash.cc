@@ -1,23 +1,12 @@
 #include "base/hash.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-
-#include <cstdlib>
+// The low-level interface, deprecated in name only: EVP would fetch a provider at every
+// start, which costs more than all hashing of a cached build.
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/sha.h>
 
 namespace kasane {
 namespace {
-
-// Fetching costs far more than hashing 64 bytes; one object serves all threads.
-// No configuration file is read: the default provider is all we use, and the
-// host's openssl.cnf would cost start-up time and could change what we compute.
-const EVP_MD* sha256_algorithm() {
-  static const EVP_MD* md = [] {
-    OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, nullptr);
-    return EVP_MD_fetch(nullptr, "SHA256", nullptr);
-  }();
-  return md;
-}
 
 int hex_value(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -58,28 +47,25 @@ std::optional<Sha256Digest> Sha256Digest::parse(std::string_view text) {
 }
 
 struct Sha256::State {
-  EVP_MD_CTX* ctx = EVP_MD_CTX_new();
-  ~State() { EVP_MD_CTX_free(ctx); }
+  SHA256_CTX ctx;
 };
 
-Sha256::Sha256() : state_(std::make_unique<State>()) {
-  if (!state_->ctx || EVP_DigestInit_ex2(state_->ctx, sha256_algorithm(), nullptr) != 1) abort();
-}
+Sha256::Sha256() : state_(std::make_unique<State>()) { SHA256_Init(&state_->ctx); }
 Sha256::Sha256(Sha256&&) noexcept = default;
 Sha256& Sha256::operator=(Sha256&&) noexcept = default;
 Sha256::~Sha256() = default;
 
 void Sha256::update(std::span<const uint8_t> bytes) {
-  EVP_DigestUpdate(state_->ctx, bytes.data(), bytes.size());
+  SHA256_Update(&state_->ctx, bytes.data(), bytes.size());
 }
 void Sha256::update(std::string_view text) {
-  EVP_DigestUpdate(state_->ctx, text.data(), text.size());
+  SHA256_Update(&state_->ctx, text.data(), text.size());
 }
 
 Sha256Digest Sha256::finish() {
   Sha256Digest digest;
-  EVP_DigestFinal_ex(state_->ctx, digest.bytes.data(), nullptr);
-  EVP_DigestInit_ex2(state_->ctx, nullptr, nullptr);
+  SHA256_Final(digest.bytes.data(), &state_->ctx);
+  SHA256_Init(&state_->ctx);
   return digest;
 }
 

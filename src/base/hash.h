@@ -1,4 +1,4 @@
-// SHA-256 over OpenSSL's EVP. The algorithm object is fetched once per process.
+// SHA-256, computed by OpenSSL's libcrypto.
 #pragma once
 
 #include <array>
