@@ -36,7 +36,8 @@ struct RunSpec {
   std::vector<std::string> lower_trees;
   // Empty directory on the store's file system. After success it holds exactly what the
   // step changed, in overlayfs form (whiteouts, opaque xattrs); no mount stubs, no
-  // resolv.conf. The caller owns it. `work_dir` is a sibling that overlayfs uses.
+  // resolv.conf. The caller owns it. `work_dir` is a sibling that overlayfs uses;
+  // it must be new and empty for each run, and may hold a directory of mode 0 afterwards.
   std::string upper_dir;
   std::string work_dir;
   std::vector<Mount> mounts;
@@ -46,8 +47,8 @@ struct RunSpec {
 };
 
 struct RunOutcome {
-  int exit_status = 0;       // 128 + N when ended by signal N
-  std::optional<int> signal; // set when a signal ended the step
+  int exit_status = 0;        // 128 + N when ended by signal N
+  std::optional<int> signal;  // set when a signal ended the step
   uint64_t wall_ns = 0;
   uint64_t max_rss_bytes = 0;
   // Set when the program could not be started: exit_status is then 127 (not found) or
@@ -70,15 +71,15 @@ class Executor {
 
 // What this host lets us do; probed at most once per process, cheap until asked.
 enum class SandboxMode {
-  kRoot,          // overlayfs as root
-  kRootlessRange, // user namespace with a subuid range, overlayfs userxattr
-  kSingleUid,     // one-entry user namespace
-  kNone,          // RUN is impossible; reason says why
+  kRoot,           // overlayfs as root
+  kRootlessRange,  // user namespace with a subuid range, overlayfs userxattr
+  kSingleUid,      // one-entry user namespace
+  kNone,           // RUN is impossible; reason says why
 };
 struct SandboxSupport {
   SandboxMode mode = SandboxMode::kNone;
-  std::string storage;  // "overlayfs", "overlayfs (userxattr)"
-  std::string reason;   // for kNone or for why a better mode is not available
+  std::string storage;               // "overlayfs", "overlayfs (userxattr)"
+  std::string reason;                // for kNone or for why a better mode is not available
   std::vector<std::string> missing;  // exact setting, package or file, one each
 };
 SandboxSupport probe_sandbox(const std::string& store_directory);

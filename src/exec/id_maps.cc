@@ -81,11 +81,12 @@ Result<void> run_map_helper(const char* program, pid_t pid, const std::vector<Id
   ProcessOutput output = TRY(run_process(argv, 64 << 10));
   if (output.exit_status == 0) return {};
   std::string why = output.err.substr(0, output.err.find('\n'));
-  return Error(ErrorKind::kUnsupported,
-               std::string(program) + " exited with " + std::to_string(output.exit_status) +
-                   (why.empty() ? "" : ": " + why))
-      .hint("check that /etc/subuid and /etc/subgid give you a range and that newuidmap and "
-            "newgidmap are setuid root (package uidmap)");
+  return Error(ErrorKind::kUnsupported, std::string(program) + " exited with " +
+                                            std::to_string(output.exit_status) +
+                                            (why.empty() ? "" : ": " + why))
+      .hint(
+          "check that /etc/subuid and /etc/subgid give you a range and that newuidmap and "
+          "newgidmap are setuid root (package uidmap)");
 }
 
 }  // namespace

@@ -38,7 +38,7 @@ bool read_byte(int fd, char& byte) {
 }
 
 // The child's part until fn: exits with the errno on failure, which the parent reports.
-void enter_namespace(int to_parent, int from_parent, bool single) {
+void enter_namespace(int to_parent, int from_parent, bool single, pid_t parent) {
   char byte = kReady;
   if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) {
     byte = static_cast<char>(errno);
@@ -50,6 +50,7 @@ void enter_namespace(int to_parent, int from_parent, bool single) {
   if (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0) ::_exit(125);
   // A change of credentials clears the parent-death signal.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(125);
   ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
 }
 
@@ -59,7 +60,7 @@ void enter_namespace(int to_parent, int from_parent, bool single) {
   if (::getppid() != parent) ::_exit(125);
   up.read_end.reset();
   down.write_end.reset();
-  if (!root) enter_namespace(up.write_end.get(), down.read_end.get(), single);
+  if (!root) enter_namespace(up.write_end.get(), down.read_end.get(), single, parent);
   up.write_end.reset();
   down.read_end.reset();
   ::_exit(fn() & 0xff);
@@ -74,8 +75,9 @@ Result<int> wait_for(pid_t pid) {
 
 Error namespace_error(int error) {
   return Error::from_errno(error, "create a user namespace")
-      .hint("allow user namespaces: sysctl user.max_user_namespaces must be above 0, and "
-            "kernel.unprivileged_userns_clone (where it exists) must be 1");
+      .hint(
+          "allow user namespaces: sysctl user.max_user_namespaces must be above 0, and "
+          "kernel.unprivileged_userns_clone (where it exists) must be 1");
 }
 
 // Lets the child go on once its ids are mapped.

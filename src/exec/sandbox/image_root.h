@@ -24,8 +24,8 @@ struct ImageRoot {
 };
 
 // Gives the upper directory the metadata of the image's root, shapes it, mounts the
-// overlay over the path of the upper directory. The mount is nodev: a step may make device nodes but not use them, which
-// stands in for a device cgroup. Ends the process on failure.
+// overlay over the path of the upper directory. The mount is nodev: a step may make device nodes
+// but not use them, which stands in for a device cgroup. Ends the process on failure.
 ImageRoot mount_image_root(const Reporter& report, const RootPlan& plan);
 
 // Only the overlay: used by the probe too. Paths in the mount data are descriptor

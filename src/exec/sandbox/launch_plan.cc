@@ -14,9 +14,9 @@ namespace {
 
 constexpr std::string_view kDefaultPath =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-constexpr size_t kMaxLowers = 500;       // overlayfs refuses 501
+constexpr size_t kMaxLowers = 500;  // overlayfs refuses 501
 constexpr size_t kMaxHostsBytes = 1 << 20;
-constexpr size_t kMaxHostname = 64;      // __NEW_UTS_LEN
+constexpr size_t kMaxHostname = 64;  // __NEW_UTS_LEN
 // Fields of /proc/self/stat (proc(5)), counted from 1.
 constexpr size_t kArgStart = 48, kArgEnd = 49, kEnvStart = 50, kEnvEnd = 51;
 
@@ -88,8 +88,9 @@ Result<std::unique_ptr<PreparedLaunch>> PreparedLaunch::make(const RunSpec& spec
   TRY(launch->prepare_root(spec));
   TRY(launch->prepare_mounts(spec));
   TRY(launch->prepare_process(spec));
-  launch->stubs_ = std::make_unique<StubJournal>();
-  launch->identity_ = std::make_unique<UserIdentity>();
+  // Their large arrays stay untouched, or every step would pay for the pages.
+  launch->stubs_ = std::make_unique_for_overwrite<StubJournal>();
+  launch->identity_ = std::make_unique_for_overwrite<UserIdentity>();
   plan.stubs = launch->stubs_.get();
   plan.identity = launch->identity_.get();
   plan.home = &launch->home_;

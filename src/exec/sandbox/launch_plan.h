@@ -50,10 +50,10 @@ struct LaunchPlan {
   std::string_view user;
   const char* cwd = nullptr;
   char* const* argv = nullptr;
-  char** env = nullptr;                // null-terminated, with one spare slot
+  char** env = nullptr;  // null-terminated, with one spare slot
   size_t env_count = 0;
   bool add_home = false;
-  std::string_view path;               // PATH for the lookup of argv[0]
+  std::string_view path;  // PATH for the lookup of argv[0]
   const sock_filter* filter = nullptr;
   size_t filter_size = 0;
 
@@ -65,6 +65,7 @@ struct LaunchPlan {
   // Descriptors as the child inherits them.
   int status_fd = -1;
   int go_fd = -1;
+  int builder_fd = -1;  // pidfd of the builder
   int stdout_fd = -1;
   int stderr_fd = -1;
 

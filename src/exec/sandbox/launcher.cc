@@ -33,6 +33,7 @@ void make_nonblocking(int fd) { ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NO
 struct Channel {
   Pipe out, err, status, go;
   UniqueFd stop_event;
+  UniqueFd builder;  // pidfd of this process
   std::optional<StatusMessage> setup_error;
   std::optional<StatusMessage> exec_error;
   std::optional<StatusMessage> exit;
@@ -40,9 +41,18 @@ struct Channel {
 };
 
 Result<Channel> open_channel() {
-  Channel channel{TRY(make_pipe()), TRY(make_pipe()), TRY(make_pipe()), TRY(make_pipe()),
-                  UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), {}, {}, {}, false};
+  Channel channel{TRY(make_pipe()),
+                  TRY(make_pipe()),
+                  TRY(make_pipe()),
+                  TRY(make_pipe()),
+                  UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+                  UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0))),
+                  {},
+                  {},
+                  {},
+                  false};
   if (!channel.stop_event) return Error::from_errno(errno, "create an eventfd for RUN");
+  if (!channel.builder) return Error::from_errno(errno, "open a pidfd of this process");
   make_nonblocking(channel.out.read_end.get());
   make_nonblocking(channel.err.read_end.get());
   return channel;
@@ -51,6 +61,7 @@ Result<Channel> open_channel() {
 Result<Child> clone_supervisor(LaunchPlan& plan, Channel& channel) {
   plan.status_fd = channel.status.write_end.get();
   plan.go_fd = channel.go.read_end.get();
+  plan.builder_fd = channel.builder.get();
   plan.stdout_fd = channel.out.write_end.get();
   plan.stderr_fd = channel.err.write_end.get();
   // No handler of ours may run in the child before it has reset them.

@@ -6,7 +6,6 @@
 
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <thread>
 
 #include "exec/sandbox/testing.h"
@@ -31,9 +30,8 @@ int processes_with(const std::string& mark) {
   int count = 0;
   for (const auto& entry : fs::directory_iterator("/proc")) {
     if (!std::isdigit(static_cast<unsigned char>(entry.path().filename().string()[0]))) continue;
-    std::ifstream file(entry.path() / "cmdline");
-    std::string line((std::istreambuf_iterator<char>(file)), {});
-    count += has(line, mark) ? 1 : 0;
+    auto line = read_file(entry.path() / "cmdline");
+    count += line && has(*line, mark) ? 1 : 0;
   }
   return count;
 }
@@ -47,9 +45,9 @@ bool eventually(const std::function<bool()>& condition) {
 }
 
 TEST_F(LifecycleTest, BackgroundChildrenDoNotHoldTheStep) {
-  for (const char* script :
-       {"sleep 98761 & echo done", "sleep 98761 >/dev/null 2>&1 & echo done",
-        "setsid sleep 98761 & echo done", "(setsid sh -c 'sleep 98761 & sleep 98761' &) ; echo done"}) {
+  for (const char* script : {"sleep 98761 & echo done", "sleep 98761 >/dev/null 2>&1 & echo done",
+                             "setsid sleep 98761 & echo done",
+                             "(setsid sh -c 'sleep 98761 & sleep 98761' &) ; echo done"}) {
     auto start = Clock::now();
     StepResult r = sh(script);
     EXPECT_EQ(r.out, "done\n") << r.error;
@@ -96,7 +94,7 @@ TEST_F(LifecycleTest, KillingTheBuilderLeavesNothing) {
 }
 
 TEST_F(LifecycleTest, RandomMomentsOfDeathLeaveNothing) {
-  for (int i = 0; i < 12; ++i) {
+  for (int i = 0; i < 24; ++i) {
     RunSpec spec = shell("sleep 65431 & sleep 65431");
     ASSERT_TRUE(make_directories(spec.upper_dir));
     ASSERT_TRUE(make_directories(spec.work_dir));
@@ -105,7 +103,7 @@ TEST_F(LifecycleTest, RandomMomentsOfDeathLeaveNothing) {
       (void)executor_->run(spec, [](std::string_view, int) {}, {});
       ::_exit(0);
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(4 * i));
+    std::this_thread::sleep_for(std::chrono::microseconds(2500 * i));
     ::kill(builder, SIGKILL);
     ::waitpid(builder, nullptr, 0);
   }
@@ -156,9 +154,10 @@ TEST_F(LifecycleTest, FilterAnswersAsDockers) {
   if (std::system(command.c_str()) != 0) GTEST_SKIP() << "no C compiler";
   RunSpec spec = shell("");
   spec.argv = {"/probe"};
-  EXPECT_EQ(run(spec).out,
-            "alg 1\nvsock 1\nalg-high 1\nunix 0\nclone3 38\nnewuser 1\nkeyctl 1\nbpf 1\nio_uring 1\n"
-            "userfaultfd 1\npersonality 0\npersonality-x 1\nfuture 38\ngetpid 0\n");
+  EXPECT_EQ(
+      run(spec).out,
+      "alg 1\nvsock 1\nalg-high 1\nunix 0\nclone3 38\nnewuser 1\nkeyctl 1\nbpf 1\nio_uring 1\n"
+      "userfaultfd 1\npersonality 0\npersonality-x 1\nfuture 38\ngetpid 0\n");
 }
 
 }  // namespace

@@ -8,8 +8,8 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -61,8 +61,8 @@ std::string existing_ancestor(const std::string& directory) {
 Result<ProbeTree> make_tree(const std::string& store_directory) {
   std::string root = existing_ancestor(store_directory) + "/.kasane-probe-XXXXXX";
   if (::mkdtemp(root.data()) == nullptr)
-    return Error::from_errno(errno, "create a probe directory in " +
-                                        existing_ancestor(store_directory));
+    return Error::from_errno(errno,
+                             "create a probe directory in " + existing_ancestor(store_directory));
   ProbeTree tree{root, root + "/lower", root + "/upper", root + "/work"};
   for (const std::string& path : {tree.lower, tree.upper, tree.work, tree.lower + "/directory"})
     TRY(make_directories(path));
@@ -142,7 +142,10 @@ Result<void> probe_mode(const std::string& store_directory, SandboxMode mode, co
   ProbeTree tree = TRY(make_tree(store_directory));
   const char* lowers[] = {tree.lower.c_str()};
   ProbePlan plan{{lowers, 1, tree.upper.c_str(), tree.work.c_str(), mode != SandboxMode::kRoot},
-                 mode != SandboxMode::kRoot, mode == SandboxMode::kSingleUid, -1, -1};
+                 mode != SandboxMode::kRoot,
+                 mode == SandboxMode::kSingleUid,
+                 -1,
+                 -1};
   Result<void> result = run_probe(plan, maps);
   (void)remove_tree(tree.root);
   return result;

@@ -58,8 +58,8 @@ void read_interpreter(int fd, FixedText<256>& interpreter) {
   ssize_t n = ::pread(fd, head, sizeof head, 0);
   std::string_view line(head, n > 0 ? static_cast<size_t>(n) : 0);
   if (!line.starts_with("#!")) return;
-  line = line.substr(2, line.find('\n') == std::string_view::npos ? line.size()
-                                                                  : line.find('\n') - 2);
+  line =
+      line.substr(2, line.find('\n') == std::string_view::npos ? line.size() : line.find('\n') - 2);
   size_t start = line.find_first_not_of(" \t");
   if (start == std::string_view::npos) return;
   line.remove_prefix(start);

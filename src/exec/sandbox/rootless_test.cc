@@ -1,7 +1,7 @@
 // The sandbox as an ordinary user, tried as "nobody" in a forked child: with a range in
 // /etc/subuid (bound over in a private mount namespace) and without one.
-#include <gtest/gtest.h>
 #include <grp.h>
+#include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -105,11 +105,12 @@ constexpr const char* kRange = "nobody:300000:65536\n";
 
 TEST_F(RootlessTest, RangeMode) {
   if (::access("/usr/bin/newuidmap", X_OK) != 0) GTEST_SKIP() << "needs package uidmap";
-  EXPECT_EQ(as_nobody(kRange, [&] {
-              SandboxSupport s = probe_sandbox(store_);
-              return (s.mode == SandboxMode::kRootlessRange ? "range " : "other ") + s.storage +
-                     s.reason;
-            }),
+  EXPECT_EQ(as_nobody(kRange,
+                      [&] {
+                        SandboxSupport s = probe_sandbox(store_);
+                        return (s.mode == SandboxMode::kRootlessRange ? "range " : "other ") +
+                               s.storage + s.reason;
+                      }),
             "range overlayfs (userxattr)");
   EXPECT_EQ(as_nobody(kRange,
                       [&] {
@@ -145,19 +146,19 @@ TEST_F(RootlessTest, RangeMode) {
 
 TEST_F(RootlessTest, RangeModeOtherUsers) {
   if (::access("/usr/bin/newuidmap", X_OK) != 0) GTEST_SKIP() << "needs package uidmap";
-  EXPECT_EQ(as_nobody(kRange, [&] { return step(store_, "id -u; id -G", "33:44"); }),
-            "0|33\n44\n");
+  EXPECT_EQ(as_nobody(kRange, [&] { return step(store_, "id -u; id -G", "33:44"); }), "0|33\n44\n");
   std::string far = as_nobody(kRange, [&] { return step(store_ + "/b", "id -u", "700000"); });
   EXPECT_NE(far.find("switch to user 700000"), std::string::npos) << far;
   EXPECT_NE(far.find("/etc/subuid"), std::string::npos) << far;
 }
 
 TEST_F(RootlessTest, SingleIdMode) {
-  EXPECT_EQ(as_nobody("other:1:2\n", [&] {
-              SandboxSupport s = probe_sandbox(store_);
-              return (s.mode == SandboxMode::kSingleUid ? "single " : "other ") + s.storage + " " +
-                     s.missing.at(0);
-            }),
+  EXPECT_EQ(as_nobody("other:1:2\n",
+                      [&] {
+                        SandboxSupport s = probe_sandbox(store_);
+                        return (s.mode == SandboxMode::kSingleUid ? "single " : "other ") +
+                               s.storage + " " + s.missing.at(0);
+                      }),
             "single overlayfs (userxattr) a range for nobody in /etc/subuid");
   EXPECT_EQ(as_nobody("other:1:2\n",
                       [&] { return step(store_, "id -u; echo a > /x; chown 7 /x || echo no", ""); })

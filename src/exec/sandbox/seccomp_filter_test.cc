@@ -95,8 +95,8 @@ TEST(SeccompFilter, AllowsExactlyTheTable) {
 TEST(SeccompFilter, JudgesArguments) {
   constexpr uint32_t kArch = AUDIT_ARCH_X86_64;
   EXPECT_EQ(ask(kArch, SYS_clone, 0x01200011), kAllow);
-  for (uint64_t flag : {0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000,
-                        0x40000000})
+  for (uint64_t flag :
+       {0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000})
     EXPECT_EQ(ask(kArch, SYS_clone, flag | 17), kEperm) << flag;
   for (uint64_t family = 0; family < 64; ++family)
     EXPECT_EQ(ask(kArch, SYS_socket, family), family == 38 || family == 40 ? kEperm : kAllow);

@@ -41,8 +41,9 @@ std::string_view hint_for(std::string_view action, int error) {
   if (action == "mount new" && error == EPERM)
     return "the container that kasane runs in masks /proc or forbids mount(2): run it with "
            "systempaths=unconfined and a seccomp profile that allows mount";
-  if (error == ENOSYS) return "kasane needs Linux 5.12 or newer, and a seccomp profile that allows "
-                              "the mount system calls";
+  if (error == ENOSYS)
+    return "kasane needs Linux 5.12 or newer, and a seccomp profile that allows "
+           "the mount system calls";
   if (error == EPERM && action == "load")
     return "CAP_SYS_ADMIN is missing: run as root, or as a user with user namespaces";
   return "";
@@ -62,8 +63,9 @@ Error explain_setup_error(const StatusMessage& message) {
   }
   if (action.starts_with("switch to") && message.error == EINVAL)
     return unsupported(message.error, what)
-        .hint("the id is outside of the range in /etc/subuid or /etc/subgid; give the user more "
-              "ids, or build as root");
+        .hint(
+            "the id is outside of the range in /etc/subuid or /etc/subgid; give the user more "
+            "ids, or build as root");
   if (action.starts_with("mount below /proc"))
     return Error(ErrorKind::kInvalid, "mount target " + std::string(message.text) +
                                           " lies below /proc or /sys, which is not allowed");

@@ -80,8 +80,7 @@ void set_groups(const Reporter& report, const LaunchPlan& plan) {
   // A single-id namespace has given setgroups up; only its own group exists there.
   if (!plan.single_id && raw_setgroups(id.group_count, id.groups) != 0)
     report.fail("set the supplementary groups of user", plan.user, errno);
-  if (raw_setresgid(id.gid) != 0)
-    report.fail("switch to the group of user", plan.user, errno);
+  if (raw_setresgid(id.gid) != 0) report.fail("switch to the group of user", plan.user, errno);
 }
 
 void load_filter(const Reporter& report, const LaunchPlan& plan) {

@@ -86,9 +86,12 @@ TEST_F(StepTest, UsersAndGroupsComeFromTheImage) {
     const char* expected;
   };
   constexpr Case kCases[] = {
-      {"", "0 0 0 10 /root"},       {"root", "0 0 0 10 /root"},
-      {"node", "1000 1000 1000 10 29 /home/node"}, {"1000", "1000 1000 1000 10 29 /home/node"},
-      {"node:audio", "1000 29 29 /home/node"},     {"4321", "4321 0 0 /"},
+      {"", "0 0 0 10 /root"},
+      {"root", "0 0 0 10 /root"},
+      {"node", "1000 1000 1000 10 29 /home/node"},
+      {"1000", "1000 1000 1000 10 29 /home/node"},
+      {"node:audio", "1000 29 29 /home/node"},
+      {"4321", "4321 0 0 /"},
       {"77:88", "77 88 88 /"},
   };
   for (const Case& c : kCases) {

@@ -25,8 +25,8 @@ class StubJournal {
   // Creates `name` as an empty file or a directory in the directory `parent_fd`, whose
   // symlink-free path in the image is `parent_path` ("" for the root). Recorded only
   // when that directory lies on the root mount itself.
-  void create(const Reporter& report, int parent_fd, std::string_view parent_path,
-              const char* name, bool directory);
+  void create(const Reporter& report, int parent_fd, std::string_view parent_path, const char* name,
+              bool directory);
 
   // After the last create: restores times, opens the upper side, notes change times.
   void seal(const Reporter& report);
@@ -42,10 +42,10 @@ class StubJournal {
   struct Directory {
     size_t parent;
     char name[256];
-    bool created;       // ours; otherwise copied up from a lower layer
+    bool created;  // ours; otherwise copied up from a lower layer
     int merged_fd;
     int upper_fd;
-    timespec mtime;     // to restore before the step (copied-up directories)
+    timespec mtime;      // to restore before the step (copied-up directories)
     struct stat sealed;  // upper side when the step starts
     struct stat found;   // upper side when the step has ended
   };

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -9,6 +10,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -25,7 +27,7 @@ namespace kasane::exec {
 namespace {
 
 void keep_only_our_descriptors(const LaunchPlan& plan) {
-  int keep[] = {plan.status_fd, plan.go_fd, plan.stdout_fd, plan.stderr_fd};
+  int keep[] = {plan.status_fd, plan.go_fd, plan.builder_fd, plan.stdout_fd, plan.stderr_fd};
   constexpr size_t kCount = sizeof keep / sizeof keep[0];
   for (size_t i = 1; i < kCount; ++i)
     for (size_t j = i; j > 0 && keep[j] < keep[j - 1]; --j) {
@@ -47,7 +49,7 @@ void wait_for_parent(const LaunchPlan& plan) {
   ssize_t n;
   while ((n = ::read(plan.go_fd, &byte, 1)) < 0 && errno == EINTR) {
   }
-  // End of file: the builder died before the parent-death signal was armed.
+  // End of file: the builder is dead.
   if (n != 1) ::_exit(125);
   ::close(plan.go_fd);
 }
@@ -80,7 +82,8 @@ void bring_loopback_up(const Reporter& report) {
   std::memset(&request, 0, sizeof request);
   std::memcpy(request.ifr_name, "lo", 3);
   request.ifr_flags = IFF_UP | IFF_RUNNING;
-  if (::ioctl(fd, SIOCSIFFLAGS, &request) != 0) report.fail("bring up", "the loopback interface", errno);
+  if (::ioctl(fd, SIOCSIFFLAGS, &request) != 0)
+    report.fail("bring up", "the loopback interface", errno);
   ::close(fd);
 }
 
@@ -149,14 +152,38 @@ int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
   return walk_and_create(report, root.root_fd, plan.cwd, WalkKind::kDirectory, nullptr);
 }
 
-// Reaps everything until the step itself has ended; returns its wait status.
-int wait_for_step(pid_t step) {
+// Reaps what has ended; true when the step itself was among it.
+bool reap(pid_t step, int& step_status) {
+  bool ended = false;
   for (;;) {
     int status = 0;
-    pid_t pid = ::waitpid(-1, &status, 0);
-    if (pid == step && (WIFEXITED(status) || WIFSIGNALED(status))) return status;
-    if (pid < 0 && errno == ECHILD) return 0;
+    pid_t pid = ::waitpid(-1, &status, WNOHANG);
+    if (pid < 0 && errno == EINTR) continue;
+    if (pid <= 0) return ended;
+    if (pid != step) continue;
+    step_status = status;
+    ended = true;
   }
+}
+
+// Returns the step's wait status; ends this process, and with it the pid namespace,
+// when the builder has died. SIGCHLD is blocked, so none is lost.
+int wait_for_step(const Reporter& report, const LaunchPlan& plan, pid_t step) {
+  sigset_t child_signal;
+  sigemptyset(&child_signal);
+  sigaddset(&child_signal, SIGCHLD);
+  int signals = ::signalfd(-1, &child_signal, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (signals < 0) report.fail("create", "a signalfd", errno);
+  pollfd polls[2] = {{signals, POLLIN, 0}, {plan.builder_fd, POLLIN, 0}};
+  int status = 0;
+  while (!reap(step, status)) {
+    ::poll(polls, 2, -1);
+    if ((polls[1].revents & POLLIN) != 0) ::_exit(125);
+    signalfd_siginfo info;
+    while (::read(signals, &info, sizeof info) > 0) {
+    }
+  }
+  return status;
 }
 
 // Background children must not live on, nor hold the step's pipes (reference B21c).
@@ -188,7 +215,7 @@ void supervise(const LaunchPlan& plan) {
   pid_t step = clone_process(0, nullptr);
   if (step < 0) report.fail("fork", "the step", errno);
   if (step == 0) run_step(report, plan, cwd_fd);
-  int status = wait_for_step(step);
+  int status = wait_for_step(report, plan, step);
   kill_the_rest();
   plan.stubs->clean_up(kShapedDirectories,
                        sizeof kShapedDirectories / sizeof kShapedDirectories[0]);

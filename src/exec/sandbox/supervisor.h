@@ -10,7 +10,8 @@ namespace kasane::exec {
 uint64_t supervisor_namespaces(const LaunchPlan& plan);
 
 // Never returns. Waits for a byte on plan.go_fd (the parent has written the id maps),
-// dies with the thread that cloned it, ends when the step has ended.
+// ends when the step or the builder has ended, whichever comes first. The parent-death
+// signal alone would not do: a builder that dies before it is armed sends none.
 [[noreturn]] void supervise(const LaunchPlan& plan);
 
 }  // namespace kasane::exec

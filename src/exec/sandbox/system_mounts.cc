@@ -19,10 +19,9 @@ constexpr uint64_t kReadOnlyInert = kInert | MOUNT_ATTR_RDONLY;
 
 // Union of Docker's, BuildKit's and buildah's lists; what a kernel lacks is skipped.
 constexpr const char* kMasked[] = {
-    "proc/acpi",         "proc/asound",      "proc/interrupts",
-    "proc/kcore",        "proc/keys",        "proc/latency_stats",
-    "proc/sched_debug",  "proc/scsi",        "proc/timer_list",
-    "proc/timer_stats",  "sys/firmware",     "sys/devices/virtual/powercap",
+    "proc/acpi",       "proc/asound",        "proc/interrupts",  "proc/kcore",
+    "proc/keys",       "proc/latency_stats", "proc/sched_debug", "proc/scsi",
+    "proc/timer_list", "proc/timer_stats",   "sys/firmware",     "sys/devices/virtual/powercap",
     "sys/fs/selinux",
 };
 constexpr const char* kReadOnly[] = {"proc/bus", "proc/fs", "proc/irq", "proc/sys",
@@ -33,7 +32,7 @@ struct Link {
   const char* target;
   const char* name;
 };
-constexpr Link kDeviceLinks[] = {{"/proc/self/fd", "fd"},     {"/proc/self/fd/0", "stdin"},
+constexpr Link kDeviceLinks[] = {{"/proc/self/fd", "fd"},       {"/proc/self/fd/0", "stdin"},
                                  {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"},
                                  {"pts/ptmx", "ptmx"},          {"/proc/kcore", "core"}};
 
@@ -48,8 +47,9 @@ int try_new_filesystem(const char* type, const Option* options, size_t count, ui
   if (context < 0) return -1;
   bool good = true;
   for (size_t i = 0; i < count && good; ++i)
-    good = ::fsconfig(context, options[i].value != nullptr ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG,
-                      options[i].key, options[i].value, 0) == 0;
+    good =
+        ::fsconfig(context, options[i].value != nullptr ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG,
+                   options[i].key, options[i].value, 0) == 0;
   good = good && ::fsconfig(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0;
   int mounted = -1;
   if (good) mounted = ::fsmount(context, FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes));
@@ -175,8 +175,8 @@ class SystemMounts {
   }
 
   void mount_dev_filesystems() {
-    const Option pts[] = {{"ptmxmode", "0666"}, {"mode", "0620"}, {"newinstance", nullptr},
-                          {"gid", "5"}};
+    const Option pts[] = {
+        {"ptmxmode", "0666"}, {"mode", "0620"}, {"newinstance", nullptr}, {"gid", "5"}};
     // Group 5 (tty) is not mapped when only one id is.
     size_t pts_count = plan_.single_id ? 3 : 4;
     mount_new("devpts", pts, pts_count, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,

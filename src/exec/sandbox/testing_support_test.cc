@@ -16,10 +16,11 @@ namespace fs = std::filesystem;
 
 constexpr const char* kBusybox = "/bin/busybox";
 constexpr const char* kApplets[] = {
-    "sh",    "true",  "false",  "cat",    "echo",  "id",    "ls",    "mkdir", "rm",      "rmdir",
-    "touch", "sleep", "kill",   "umask",  "env",   "pwd",   "grep",  "mv",    "ln",      "chmod",
-    "chown", "stat",  "mknod",  "hostname", "ps",  "mount", "umount", "unshare", "head", "ifconfig",
-    "wc",    "find",  "readlink", "test", "seq",   "dd",    "printf", "setsid", "sort",  "tr"};
+    "sh",       "true",  "false",  "cat",     "echo",   "id",       "ls",    "mkdir",
+    "rm",       "rmdir", "touch",  "sleep",   "kill",   "umask",    "env",   "pwd",
+    "grep",     "mv",    "ln",     "chmod",   "chown",  "stat",     "mknod", "hostname",
+    "ps",       "mount", "umount", "unshare", "head",   "ifconfig", "wc",    "find",
+    "readlink", "test",  "seq",    "dd",      "printf", "setsid",   "sort",  "tr"};
 
 bool is_opaque(const std::string& path) {
   char value = 0;
@@ -55,8 +56,7 @@ void SandboxTest::SetUp() {
   base_ = add_layer();
   fs::create_directories(base_ + "/bin");
   fs::copy_file(kBusybox, base_ + "/bin/busybox");
-  for (const char* applet : kApplets)
-    fs::create_symlink("busybox", base_ + "/bin/" + applet);
+  for (const char* applet : kApplets) fs::create_symlink("busybox", base_ + "/bin/" + applet);
   write(base_ + "/etc/passwd",
         "root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000::/home/node:/bin/sh\n");
   write(base_ + "/etc/group", "root:x:0:\nwheel:x:10:root,node\naudio:x:29:node\nnode:x:1000:\n");
@@ -109,12 +109,12 @@ std::vector<std::string> SandboxTest::upper_listing() const {
   for (const auto& entry : fs::recursive_directory_iterator(upper_)) {
     struct stat st;
     if (::lstat(entry.path().c_str(), &st) != 0) continue;
-    std::string kind = S_ISDIR(st.st_mode) ? (is_opaque(entry.path()) ? "o" : "d")
+    std::string kind = S_ISDIR(st.st_mode)   ? (is_opaque(entry.path()) ? "o" : "d")
                        : S_ISLNK(st.st_mode) ? "l"
                        : S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0) ? "w"
-                       : S_ISREG(st.st_mode) ? "f"
-                                             : "x";
-    lines.push_back(kind + " " + fs::relative(entry.path(), upper_).string());
+                       : S_ISREG(st.st_mode)                                ? "f"
+                                                                            : "x";
+    lines.push_back(kind + " " + entry.path().lexically_relative(upper_).string());
   }
   std::sort(lines.begin(), lines.end());
   return lines;

@@ -72,9 +72,8 @@ class Walk {
 
   void go_up() {
     FixedText<4096> target;
-    target.add(place_.view().substr(0, place_.view().rfind('/') == std::string_view::npos
-                                           ? 0
-                                           : place_.view().rfind('/')));
+    target.add(place_.view().substr(
+        0, place_.view().rfind('/') == std::string_view::npos ? 0 : place_.view().rfind('/')));
     restart();
     std::string_view todo = target.view();
     while (!todo.empty()) {

@@ -22,10 +22,10 @@ struct UserIdentity {
 
 enum class LookupStatus {
   kOk,
-  kEmptyUser,     // ":group"
-  kUnknownUser,   // a name that passwd does not have
+  kEmptyUser,    // ":group"
+  kUnknownUser,  // a name that passwd does not have
   kUnknownGroup,
-  kOutOfRange,    // a number above 2147483647
+  kOutOfRange,  // a number above 2147483647
 };
 
 // `spec` is what USER says: "", name, uid, name:group, uid:gid. "" means uid 0, with the
