@@ -64,6 +64,7 @@ Result<VertexResult> write_then_look(CopyStep& step, LayerPlan& plan, const Sha2
   std::unique_ptr<store::LayerWriter> writer = TRY(store::new_layer(step.env.store));
   TRY(write_plan(plan, *writer, [&] { return step.input.stop.stop_requested(); }));
   StepKey key = key_of(step.env, step.op, TRY(plan_digest(plan)), parent);
+  StepLock lock(step.env, key);
   std::optional<VertexResult> cached = TRY(find_cached(step.env, step.input, key));
   if (cached) return std::move(*cached);
   VertexResult explained = explain_miss(step.env, step.input, key, &plan);
@@ -74,6 +75,7 @@ Result<VertexResult> write_then_look(CopyStep& step, LayerPlan& plan, const Sha2
 Result<VertexResult> look_then_write(CopyStep& step, LayerPlan& plan, const Sha256Digest* parent) {
   Clock::time_point start = Clock::now();
   StepKey key = key_of(step.env, step.op, TRY(plan_digest(plan)), parent);
+  StepLock lock(step.env, key);
   std::optional<VertexResult> cached = TRY(find_cached(step.env, step.input, key));
   if (cached) return std::move(*cached);
   VertexResult explained = explain_miss(step.env, step.input, key, &plan);

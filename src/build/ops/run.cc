@@ -135,6 +135,7 @@ Result<store::LayerPtr> execute(BuildEnvironment& env, const StepInput& input, c
 Result<VertexResult> run_run(BuildEnvironment& env, const StepInput& input, const RunOp& op) {
   auto start = std::chrono::steady_clock::now();
   StepKey key = key_of(env, input, op);
+  StepLock lock(env, key);
   std::optional<VertexResult> cached = TRY(find_cached(env, input, key));
   if (cached) return std::move(*cached);
   VertexResult explained = explain_miss(env, input, key, nullptr);

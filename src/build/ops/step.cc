@@ -60,12 +60,54 @@ std::vector<std::string> file_changes(const LayerPlan& plan, const store::LayerI
     } else if (std::string what = difference(planned, index.at(at++)); !what.empty()) {
       changes.push_back(shown_path(path, planned) + " " + what);
     }
-    if (changes.size() > kMaxDetails) break;
+    if (changes.size() > kMaxDetails) return changes;
   }
+  while (at < index.size() && changes.size() <= kMaxDetails) gone(at++);
   return changes;
 }
 
+VertexResult result_of(const StepInput& input, store::LayerPtr layer, int64_t created_ns) {
+  VertexResult result;
+  result.layers = input.below;
+  result.layers.push_back(layer);
+  result.own = std::move(layer);
+  result.created_ns = created_ns;
+  return result;
+}
+
+Result<std::optional<VertexResult>> find_step(BuildEnvironment& env, const StepInput& input,
+                                              const StepKey& key) {
+  std::optional<store::StepRow> row = TRY(env.store.find_step(key.digest()));
+  if (!row) return std::optional<VertexResult>();
+  Result<store::LayerPtr> layer = store::open_layer(env.store, row->diff_id);
+  if (!layer) return std::optional<VertexResult>();  // lost or damaged: the step runs again
+  return std::optional(result_of(input, std::move(*layer), row->created_ns));
+}
+
 }  // namespace
+
+StepLock::StepLock(BuildEnvironment& env, const StepKey& key) : env_(env), key_(key.digest()) {
+  std::unique_lock lock(env_.keys_mutex_);
+  env_.key_released_.wait(lock, [this] { return env_.keys_in_work_.insert(key_).second; });
+}
+
+StepLock::~StepLock() {
+  {
+    std::lock_guard lock(env_.keys_mutex_);
+    env_.keys_in_work_.erase(key_);
+  }
+  env_.key_released_.notify_all();
+}
+
+bool StepLock::made_in_this_build(BuildEnvironment& env, const Sha256Digest& key) {
+  std::lock_guard lock(env.keys_mutex_);
+  return env.keys_made_.contains(key);
+}
+
+void StepLock::set_made(BuildEnvironment& env, const Sha256Digest& key) {
+  std::lock_guard lock(env.keys_mutex_);
+  env.keys_made_.insert(key);
+}
 
 Result<exec::Executor*> BuildEnvironment::executor() {
   std::lock_guard lock(mutex_);
@@ -75,19 +117,13 @@ Result<exec::Executor*> BuildEnvironment::executor() {
 
 Result<std::optional<VertexResult>> find_cached(BuildEnvironment& env, const StepInput& input,
                                                 const StepKey& key) {
-  if (env.no_cache) return std::optional<VertexResult>();
-  std::optional<store::StepRow> row = TRY(env.store.find_step(key.digest()));
-  if (!row) return std::optional<VertexResult>();
-  Result<store::LayerPtr> layer = store::open_layer(env.store, row->diff_id);
-  if (!layer) return std::optional<VertexResult>();  // lost or damaged: the step runs again
-  VertexResult result;
-  result.layers = input.below;
-  result.layers.push_back(*layer);
-  result.own = std::move(*layer);
-  result.created_ns = row->created_ns;
-  result.cached = true;
-  result.reason = "hit";
-  return std::optional<VertexResult>(std::move(result));
+  if (env.no_cache && !StepLock::made_in_this_build(env, key.digest()))
+    return std::optional<VertexResult>();
+  std::optional<VertexResult> result = TRY(find_step(env, input, key));
+  if (!result) return std::optional<VertexResult>();
+  result->cached = true;
+  result->reason = "hit";
+  return result;
 }
 
 VertexResult explain_miss(BuildEnvironment& env, const StepInput& input, const StepKey& key,
@@ -126,6 +162,14 @@ VertexResult explain_miss(BuildEnvironment& env, const StepInput& input, const S
 Result<VertexResult> finish_step(BuildEnvironment& env, const StepInput& input, const StepKey& key,
                                  store::LayerPtr layer, uint64_t duration_ns,
                                  VertexResult explained) {
+  std::optional<VertexResult> faster;
+  if (!env.no_cache) faster = TRY(find_step(env, input, key));
+  if (faster) {
+    faster->reason = std::move(explained.reason);
+    faster->details = std::move(explained.details);
+    StepLock::set_made(env, key.digest());
+    return std::move(*faster);
+  }
   store::StepRow row;
   row.key = key.digest();
   row.diff_id = layer->diff_id();
@@ -136,11 +180,10 @@ Result<VertexResult> finish_step(BuildEnvironment& env, const StepInput& input, 
   row.scope = input.vertex.scope;
   row.explanation = key.to_json();
   TRY(env.store.put_step(row));
-  VertexResult result = std::move(explained);
-  result.layers = input.below;
-  result.layers.push_back(layer);
-  result.own = std::move(layer);
-  result.created_ns = row.created_ns;
+  StepLock::set_made(env, key.digest());
+  VertexResult result = result_of(input, std::move(layer), row.created_ns);
+  result.reason = std::move(explained.reason);
+  result.details = std::move(explained.details);
   return result;
 }
 

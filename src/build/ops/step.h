@@ -1,9 +1,11 @@
 // What every operation gets when it runs, and the operations themselves. Internal to build/.
 #pragma once
 
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <stop_token>
 #include <string>
 
@@ -31,8 +33,32 @@ class BuildEnvironment {
   Result<exec::Executor*> executor();
 
  private:
+  friend class StepLock;
   std::mutex mutex_;
   std::unique_ptr<exec::Executor> executor_;
+  std::mutex keys_mutex_;  // guards the two sets
+  std::condition_variable key_released_;
+  std::set<Sha256Digest> keys_in_work_;
+  std::set<Sha256Digest> keys_made_;
+};
+
+// Held while a step of one key is looked up and made. A second step of the same build with
+// the same key (WORKDIR /app in two stages) waits and takes the first one's result, also
+// with --no-cache. Would both run, the later would replace the cache row of the earlier, and
+// the next build, all hits, would give another image.
+class StepLock {
+ public:
+  StepLock(BuildEnvironment& env, const StepKey& key);
+  ~StepLock();
+  StepLock(const StepLock&) = delete;
+  StepLock& operator=(const StepLock&) = delete;
+
+  static bool made_in_this_build(BuildEnvironment& env, const Sha256Digest& key);
+  static void set_made(BuildEnvironment& env, const Sha256Digest& key);
+
+ private:
+  BuildEnvironment& env_;
+  const Sha256Digest key_;
 };
 
 // Inputs of one step when it becomes ready.
@@ -52,10 +78,11 @@ Result<VertexResult> run_run(BuildEnvironment& env, const StepInput& input, cons
 
 // ---- shared by the operations
 
-// The cached result for this key, or nullopt.
+// The cached result for this key, or nullopt. The caller holds a StepLock of the key.
 Result<std::optional<VertexResult>> find_cached(BuildEnvironment& env, const StepInput& input,
                                                 const StepKey& key);
-// Remembers a new layer under its key and makes the result. `reason` comes from explain_miss().
+// Remembers a new layer under its key and makes the result. When another process was faster,
+// its result is taken, so that both builds give the image of the next one. `reason` comes from explain_miss().
 Result<VertexResult> finish_step(BuildEnvironment& env, const StepInput& input, const StepKey& key,
                                  store::LayerPtr layer, uint64_t duration_ns, VertexResult explained);
 // Why there was no hit: compares with the nearest earlier run of the same step. With `plan`,
