@@ -27,7 +27,8 @@ class Database {
   // nullptr when the file has no schema yet (another process is just creating it).
   // kUnsupported when a newer kasane wrote it. No table is touched.
   static Result<std::unique_ptr<Database>> open(const std::string& path, bool read_only);
-  // Makes file and schema when they are not there. The caller holds the creation lock.
+  // Makes file and schema. The caller holds the creation lock, knows that there is no
+  // database, and syncs the directory.
   static Result<std::unique_ptr<Database>> create(const std::string& path);
   ~Database();
 
@@ -67,7 +68,9 @@ class Database {
   Result<Query> query(std::string_view sql);
   int64_t changed_rows() const;
 
-  enum class Access { kRead, kWrite };
+  // kWrite is durable when commit() returns. kWriteCache is not, until the next durable
+  // commit or the end of the process: for layers and steps, which a crash may forget.
+  enum class Access { kRead, kWriteCache, kWrite };
   // Write transactions are IMMEDIATE: they wait up to kBusyTimeoutMs for the one writer,
   // and what they read stays true until commit(). Without commit(): rolled back.
   class Transaction {
@@ -97,7 +100,7 @@ class Database {
   sqlite3* handle_ = nullptr;
   std::recursive_mutex mutex_;
   std::unordered_map<std::string_view, Cached> statements_;
-  bool durable_ = false;
+  Access level_ = Access::kRead;
 };
 
 }  // namespace kasane::store

@@ -1,5 +1,6 @@
 // Deletion. Order: records in one transaction → rename into trash/ → exclusive lock freed →
 // trash emptied. A crash in between leaves unreachable files, never a record without them.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,9 +13,13 @@
 #include "store/locks.h"
 #include "store/store.h"
 #include "store/store_internal.h"
+#include "store/tags.h"
 
 namespace kasane::store {
 namespace {
+
+// Space for the log of a deletion on a full disk.
+constexpr off_t kReserveBytes = 256 * 1024;
 
 using DigestSet = std::unordered_set<Sha256Digest, Sha256DigestHash>;
 
@@ -73,7 +78,7 @@ Result<void> Store::move_to_trash(const std::string& name) {
   return {};
 }
 
-Result<void> Store::remove_records(const Sha256Digest& image, bool with_content,
+Result<void> Store::remove_records(const Sha256Digest& image, bool only_untagged, bool with_content,
                                    RemovedImage& out) {
   Database& database = *database_;
   out = {};
@@ -81,9 +86,13 @@ Result<void> Store::remove_records(const Sha256Digest& image, bool with_content,
   std::vector<Sha256Digest> dropped_blobs;
   Database::Transaction transaction = TRY(database.begin(Database::Access::kWrite));
   if (!TRY(exists(database, "SELECT 1 FROM images WHERE id = ?", image)))
-    return Error(ErrorKind::kNotFound, "No such image: " + image.str());
+    return no_such_image(image);
   out.untagged =
       TRY(texts(database, "SELECT reference FROM tags WHERE image_id = ? ORDER BY 1", image));
+  if (only_untagged && !out.untagged.empty()) {
+    out.untagged.clear();
+    return {};
+  }
   for (std::string& reference :
        TRY(texts(database, "SELECT reference FROM digests WHERE image_id = ? ORDER BY 1", image)))
     out.untagged.push_back(std::move(reference));
@@ -107,21 +116,41 @@ Result<void> Store::remove_records(const Sha256Digest& image, bool with_content,
   }
   TRY(transaction.commit());
   out.deleted = true;
-  for (const Sha256Digest& layer : out.deleted_layers) TRY(move_to_trash("layers/" + layer.hex()));
+  // What cannot be moved now is unreachable and goes with the next sweep.
+  for (const Sha256Digest& layer : out.deleted_layers)
+    (void)move_to_trash("layers/" + layer.hex()).has_value();
   for (const Sha256Digest& blob : dropped_blobs)
     ::unlink(path("blobs/sha256/" + blob.hex()).c_str());
   return {};
 }
 
-Result<RemovedImage> Store::remove_image(const Sha256Digest& image) {
-  if (!TRY(writer(false))) return Error(ErrorKind::kNotFound, "No such image: " + image.str());
+Result<RemovedImage> Store::remove_image(const Sha256Digest& image, bool only_untagged) {
+  if (!TRY(writer(false))) return no_such_image(image);
   RemovedImage out;
   // Everybody who uses layers takes the shared lock before the lookup, so with the exclusive
   // one nobody can be about to reuse what this transaction finds unused.
-  bool alone = TRY(locks_->with_exclusive([&] { return remove_records(image, true, out); }));
-  if (!alone) TRY(remove_records(image, false, out));
+  TRY(with_reserve([&]() -> Result<void> {
+    auto alone = [&] { return remove_records(image, only_untagged, true, out); };
+    if (TRY(locks_->with_exclusive(alone))) return {};
+    return remove_records(image, only_untagged, false, out);
+  }));
   empty_trash();
   return out;
+}
+
+Result<void> Store::with_reserve(const std::function<Result<void>()>& work) {
+  Result<void> done = work();
+  if (done || done.error().kind() != ErrorKind::kNoSpace || ::unlink(path("reserve").c_str()) != 0)
+    return done;
+  done = work();
+  make_reserve();
+  return done;
+}
+
+void Store::make_reserve() {
+  Result<UniqueFd> fd = open_file(path("reserve"), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+  if (!fd) return;
+  if (::posix_fallocate(fd->get(), 0, kReserveBytes) != 0) ::unlink(path("reserve").c_str());
 }
 
 // Layers and blobs that no record reaches. REQUIRES: the exclusive lock.
@@ -206,9 +235,13 @@ Result<uint64_t> Store::sweep() {
   if (!TRY(writer(false))) return uint64_t{0};
   uint64_t count = empty_trash();
   count += sweep_ingests();
-  TRY(locks_->with_exclusive([&]() -> Result<void> {
+  auto unreachable = [&]() -> Result<void> {
     uint64_t freed_bytes = 0;
     count += TRY(sweep_unreachable(freed_bytes));
+    return {};
+  };
+  TRY(with_reserve([&]() -> Result<void> {
+    TRY(locks_->with_exclusive(unreachable));
     return {};
   }));
   empty_trash();

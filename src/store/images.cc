@@ -1,24 +1,20 @@
-// Images, tags and the layers that they are made of: rows of the database.
+// Images and the layers that they are made of: rows of the database.
 #include <algorithm>
 #include <unordered_map>
 
 #include "oci/image_config.h"
 #include "oci/manifest.h"
-#include "oci/reference.h"
 #include "store/database.h"
 #include "store/layer_index.h"
 #include "store/locks.h"
 #include "store/store.h"
 #include "store/store_internal.h"
+#include "store/tags.h"
 
 namespace kasane::store {
 namespace {
 
 enum BlobRole { kConfigBlob = 0, kManifestBlob = 1, kLayerBlob = 2 };
-
-Error no_such_image(const Sha256Digest& image) {
-  return Error(ErrorKind::kNotFound, "No such image: " + image.str());
-}
 
 // ---- labels: "key\0value\0"*; neither can hold a NUL (oci::ImageConfig::parse).
 
@@ -174,72 +170,26 @@ Result<void> read_references(Database& database, std::string_view sql, const Sha
   return {};
 }
 
-// "name:tag" or "name@digest" in canonical form; the rest would never be found again.
-Result<oci::Reference> parse_canonical(const std::string& reference) {
-  oci::Reference out = TRY_CONTEXT(oci::Reference::parse(reference), "tag " + reference);
-  if (out.canonical() != reference || out.tag.empty() == out.digest.empty())
-    return Error(ErrorKind::kInternal, "\"" + reference + "\" is not a canonical name:tag");
-  return out;
-}
-
-bool is_digest_reference(std::string_view reference) {
-  return reference.find('@') != std::string_view::npos;
-}
-
 }  // namespace
 
 Result<Sha256Digest> Store::put_image(const ImageRecord& image) {
   PreparedImage prepared = TRY(prepare(image));
+  for (const std::string& reference : image.tags) TRY(parse_canonical(reference));
   TRY(ensure_writable());
   TRY(put_blob(image.config_json));
   if (!image.manifest_json.empty()) TRY(put_blob(image.manifest_json));
   Database* database = TRY(reader());
-  if (TRY(is_recorded(*database, prepared))) return prepared.id;
+  bool recorded = TRY(is_recorded(*database, prepared));
+  for (const std::string& reference : image.tags)
+    recorded = recorded && TRY(find_tag(reference)) == prepared.id;
+  if (recorded) return prepared.id;
   Database::Transaction transaction = TRY(database->begin(Database::Access::kWrite));
   TRY_CONTEXT(insert_image(*database, prepared, image.manifest_media_type),
               "store image " + prepared.id.str());
+  for (const std::string& reference : image.tags)
+    TRY(insert_tag(*database, prepared.id, reference));
   TRY(transaction.commit());
   return prepared.id;
-}
-
-Result<void> Store::tag(const Sha256Digest& image, const std::string& reference) {
-  oci::Reference parsed = TRY(parse_canonical(reference));
-  Database* database = TRY(writer(false));
-  if (!database) return no_such_image(image);
-  if (TRY(find_tag(reference)) == image) return {};
-  Database::Transaction transaction = TRY(database->begin(Database::Access::kWrite));
-  {
-    Database::Query update =
-        TRY(database->query("UPDATE images SET last_tagged_ns = ? WHERE id = ?"));
-    int64_t now = now_ns();
-    TRY(update.bind(now).bind(image).run());
-    if (database->changed_rows() == 0) return no_such_image(image);
-    Database::Query insert = TRY(
-        database->query(parsed.digest.empty() ? "INSERT OR REPLACE INTO tags VALUES(?, ?, ?, ?)"
-                                              : "INSERT OR REPLACE INTO digests VALUES(?, ?, ?, "
-                                                "?)"));
-    TRY(insert.bind(reference).bind(parsed.name()).bind(image).bind(now).run());
-  }
-  return transaction.commit();
-}
-
-Result<bool> Store::untag(const std::string& reference) {
-  Database* database = TRY(writer(false));
-  std::optional<Sha256Digest> image;
-  if (database) image = TRY(find_tag(reference));
-  if (!image) return Error(ErrorKind::kNotFound, "No such image: " + oci::familiar(reference));
-  Database::Transaction transaction = TRY(database->begin(Database::Access::kWrite));
-  bool untagged;
-  {
-    Database::Query remove = TRY(database->query(
-        is_digest_reference(reference) ? "DELETE FROM digests WHERE reference = ? AND image_id = ?"
-                                       : "DELETE FROM tags WHERE reference = ? AND image_id = ?"));
-    TRY(remove.bind(reference).bind(*image).run());
-    Database::Query rest = TRY(database->query("SELECT 1 FROM tags WHERE image_id = ?"));
-    untagged = !TRY(rest.bind(*image).next());
-  }
-  TRY(transaction.commit());
-  return untagged;
 }
 
 Result<std::vector<ImageRow>> Store::list_images() {
@@ -277,16 +227,6 @@ Result<ImageRow> Store::image_row(const Sha256Digest& image) {
   TRY(read_references(*database, "SELECT reference FROM digests WHERE image_id = ? ORDER BY 1",
                       image, out.digests));
   return out;
-}
-
-Result<std::optional<Sha256Digest>> Store::find_tag(const std::string& reference) {
-  Database* database = TRY(reader());
-  if (!database) return std::optional<Sha256Digest>();
-  Database::Query row = TRY(database->query(is_digest_reference(reference)
-                                                ? "SELECT image_id FROM digests WHERE reference = ?"
-                                                : "SELECT image_id FROM tags WHERE reference = ?"));
-  if (!TRY(row.bind(reference).next())) return std::optional<Sha256Digest>();
-  return std::optional<Sha256Digest>(row.digest(0));
 }
 
 Result<std::vector<Sha256Digest>> Store::find_by_prefix(std::string_view hex_prefix, size_t limit) {
@@ -371,7 +311,9 @@ Result<void> Store::register_layer(const LayerSummary& summary) {
     Database::Query known = TRY(database->query("SELECT 1 FROM layers WHERE diff_id = ?"));
     if (TRY(known.bind(summary.diff_id).next())) return {};
   }
-  Database::Transaction transaction = TRY(database->begin(Database::Access::kWrite));
+  // Not durable by itself: the commit of the image that uses the layer makes it so. Lost
+  // before that, the directory is an orphan, and making the layer again adopts it.
+  Database::Transaction transaction = TRY(database->begin(Database::Access::kWriteCache));
   {
     Database::Query insert =
         TRY(database->query("INSERT OR IGNORE INTO layers VALUES(?, ?, ?, ?, ?, ?, ?)"));

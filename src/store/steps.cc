@@ -57,7 +57,7 @@ Result<void> Store::put_step(const StepRow& step) {
   TRY(ensure_writable());
   flush_used_steps();
   Database* database = TRY(reader());
-  Database::Transaction transaction = TRY(database->begin(Database::Access::kWrite));
+  Database::Transaction transaction = TRY(database->begin(Database::Access::kWriteCache));
   {
     Database::Query layer = TRY(database->query("SELECT 1 FROM layers WHERE diff_id = ?"));
     if (!TRY(layer.bind(step.diff_id).next()))
@@ -81,7 +81,7 @@ void Store::flush_used_steps() {
   }
   if (used.empty() || !database_) return;
   auto write = [&]() -> Result<void> {
-    Database::Transaction transaction = TRY(database_->begin(Database::Access::kWrite));
+    Database::Transaction transaction = TRY(database_->begin(Database::Access::kWriteCache));
     for (const Sha256Digest& key : used) {
       Database::Query update =
           TRY(database_->query("UPDATE steps SET last_used_ns = ? WHERE key = ?"));
@@ -97,7 +97,7 @@ Result<uint64_t> Store::prune_steps(std::optional<int64_t> unused_since_ns) {
   if (!database) return uint64_t{0};
   flush_used_steps();
   auto drop = [&]() -> Result<void> {
-    Database::Transaction transaction = TRY(database->begin(Database::Access::kWrite));
+    Database::Transaction transaction = TRY(database->begin(Database::Access::kWriteCache));
     {
       Database::Query query = TRY(database->query("DELETE FROM steps WHERE last_used_ns < ?"));
       TRY(query.bind(unused_since_ns.value_or(INT64_MAX)).run());
@@ -106,10 +106,15 @@ Result<uint64_t> Store::prune_steps(std::optional<int64_t> unused_since_ns) {
   };
   // Dropping rows is safe beside a running build: the layers that it found stay until
   // nobody holds the store.
-  TRY(drop());
+  TRY(with_reserve(drop));
   uint64_t freed = 0;
-  TRY(locks_->with_exclusive([&]() -> Result<void> {
+  auto unreachable = [&]() -> Result<void> {
+    freed = 0;
     TRY(sweep_unreachable(freed));
+    return {};
+  };
+  TRY(with_reserve([&]() -> Result<void> {
+    TRY(locks_->with_exclusive(unreachable));
     return {};
   }));
   empty_trash();

@@ -33,7 +33,7 @@ std::string user_name(uid_t uid) {
 // A directory that holds anything but our own names is not ours to write into.
 Result<void> refuse_foreign_content(const std::string& root) {
   for (const std::string& name : TRY(list_directory(root))) {
-    bool ours = name.starts_with("kasane.db") || name == "lost+found" ||
+    bool ours = name.starts_with("kasane.db") || name == "lost+found" || name == "reserve" ||
                 std::find(std::begin(kFolders), std::end(kFolders), name) != std::end(kFolders);
     if (!ours)
       return Error(ErrorKind::kConflict, root + " is not a kasane store: it holds \"" + name + "\"")
@@ -160,34 +160,34 @@ Result<Database*> Store::writer(bool create) {
 }
 
 Result<void> Store::create_layout() {
-  if (!database_) TRY(make_directories(parent_of(root_), 0755));
-  if (TRY(make_directory(root_))) {
-    TRY(sync_directory(parent_of(root_)));
-  } else if (!database_ && ::chmod(root_.c_str(), 0700) != 0) {
+  bool fresh = database_ == nullptr;
+  if (fresh) TRY(make_directories(parent_of(root_), 0755));
+  bool made_root = TRY(make_directory(root_));
+  if (fresh && !made_root && ::chmod(root_.c_str(), 0700) != 0)
     return Error::from_errno(errno, "chmod " + root_);
-  }
   bool made_any = false;
   for (const char* folder : kFolders) made_any |= TRY(make_directory(path(folder)));
-  if (made_any) {
-    TRY(sync_directory(path("blobs")));
-    TRY(sync_directory(root_));
-  }
-  if (!database_) {
-    FileLock creating = TRY(locks_->creating());
-    if (!TRY(attach())) {
-      // A store that lost its database must not be taken for a new one: the next sweep
-      // would remove everything in it.
-      if (!TRY(list_directory(path("layers"))).empty() ||
-          !TRY(list_directory(path("blobs/sha256"))).empty())
-        return Error(ErrorKind::kCorrupt,
-                     "the store " + root_ + " holds layers or blobs, but its database is missing")
-            .hint("put kasane.db back, or move the directory away to start with an empty store");
-      database_ = TRY(Database::create(path("kasane.db")));
-      TRY(sync_directory(root_));
-    }
-    if (hold_wanted_) TRY(locks_->hold());
-  }
+  if (fresh) TRY(create_database());
+  if (made_any) TRY(sync_directory(path("blobs")));
+  if (made_any || fresh) TRY(sync_directory(root_));
+  if (made_root) TRY(sync_directory(parent_of(root_)));
+  make_reserve();
   layout_ready_ = true;
+  return {};
+}
+
+Result<void> Store::create_database() {
+  FileLock creating = TRY(locks_->creating());
+  if (TRY(attach())) return {};  // another process was faster
+  // A store that lost its database must not be taken for a new one: the next sweep would
+  // remove everything in it.
+  if (!TRY(list_directory(path("layers"))).empty() ||
+      !TRY(list_directory(path("blobs/sha256"))).empty())
+    return Error(ErrorKind::kCorrupt,
+                 "the store " + root_ + " holds layers or blobs, but its database is missing")
+        .hint("put kasane.db back, or move the directory away to start with an empty store");
+  if (hold_wanted_) TRY(locks_->hold());
+  database_ = TRY(Database::create(path("kasane.db")));
   return {};
 }
 

@@ -54,6 +54,9 @@ struct ImageRecord {   // what put_image() stores
   // Exact manifest bytes when the image came with one (kept so that digests survive).
   std::string manifest_json;
   std::string manifest_media_type;
+  // Canonical references that are to name the image, set in the same transaction: nobody
+  // can prune the image as dangling in between, and it costs one sync instead of two.
+  std::vector<std::string> tags;
 };
 
 struct StepRow {
@@ -155,7 +158,8 @@ class Store {
   // cache uses. While another process holds the store only the records go; the layers are
   // left for the next sweep and not reported. Not while a build uses this same Store: its
   // hold is given up for a moment.
-  Result<RemovedImage> remove_image(const Sha256Digest& image);
+  // `only_untagged`: for prune; an image that has got a tag meanwhile stays (!deleted).
+  Result<RemovedImage> remove_image(const Sha256Digest& image, bool only_untagged = false);
 
   // ---- step cache
   Result<std::optional<StepRow>> find_step(const Sha256Digest& key);
@@ -192,14 +196,19 @@ class Store {
   Result<Database*> reader();
   // The database for writing; creates the store if `create`, else nullptr when missing.
   Result<Database*> writer(bool create);
-  Result<Database*> attach();  // REQUIRES: mutex_ held, as the next one
+  Result<Database*> attach();  // REQUIRES: mutex_ held, as the next two
   Result<void> create_layout();
+  Result<void> create_database();
   Result<Ingest> make_ingest();
   Result<std::string> temporary_name();  // in scratch_
   bool blob_is_sound(const std::string& path, std::string_view bytes) const;
-  Result<void> remove_records(const Sha256Digest& image, bool with_content, RemovedImage& out);
+  Result<void> remove_records(const Sha256Digest& image, bool only_untagged, bool with_content,
+                              RemovedImage& out);
   void flush_used_steps();
   // Deletion (gc.cc). Names are below root.
+  // Runs a deletion; on a full disk once more, with the reserved space given up for it.
+  Result<void> with_reserve(const std::function<Result<void>()>& work);
+  void make_reserve();
   Result<void> move_to_trash(const std::string& name);
   uint64_t sweep_ingests();
   uint64_t empty_trash();

@@ -16,14 +16,14 @@
 
 namespace kasane::store::testing {
 
-#define ASSERT_OK(expression)                                                \
-  do {                                                                       \
-    auto&& assert_ok_result = (expression);                                  \
+#define ASSERT_OK(expression)                                                 \
+  do {                                                                        \
+    auto&& assert_ok_result = (expression);                                   \
     ASSERT_TRUE(assert_ok_result) << assert_ok_result.error().full_message(); \
   } while (false)
-#define EXPECT_OK(expression)                                                \
-  do {                                                                       \
-    auto&& expect_ok_result = (expression);                                  \
+#define EXPECT_OK(expression)                                                 \
+  do {                                                                        \
+    auto&& expect_ok_result = (expression);                                   \
     EXPECT_TRUE(expect_ok_result) << expect_ok_result.error().full_message(); \
   } while (false)
 

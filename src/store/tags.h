@@ -1,0 +1,20 @@
+// What images.cc and tags.cc share.
+#pragma once
+
+#include <string>
+
+#include "oci/reference.h"
+#include "store/database.h"
+
+namespace kasane::store {
+
+Error no_such_image(const Sha256Digest& image);
+
+// "name:tag" or "name@digest" in canonical form; another spelling would never be found again.
+Result<oci::Reference> parse_canonical(const std::string& reference);
+
+// Makes the reference name the image. REQUIRES: a write transaction.
+Result<void> insert_tag(Database& database, const Sha256Digest& image,
+                        const std::string& reference);
+
+}  // namespace kasane::store
