@@ -194,6 +194,15 @@ LowerOptions lower_options(const BuildOptions& options, const Inputs& inputs,
   return lowering;
 }
 
+// The store itself comes first: it lays itself out in an empty directory only, and refuses
+// one that is not its own before anything is written there.
+Result<void> make_stat_cache_folder(store::Store& store) {
+  const std::string folder = store.path("statcache");
+  if (::access(folder.c_str(), F_OK) == 0) return {};
+  (void)TRY(store.new_ingest());
+  return make_directories(folder, 0700);
+}
+
 // Unpacking and reading trees of other owners needs the user namespace that RUN uses.
 void use_mapped_owners(store::Store& store) {
   if (::geteuid() != 0)
@@ -215,7 +224,7 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
   use_mapped_owners(store);
   Graph graph = TRY(lower(store, inputs.file, lower_options(options, inputs, epoch, now)));
 
-  TRY(make_directories(store.path("statcache"), 0700));
+  TRY(make_stat_cache_folder(store));
   std::unique_ptr<ContextTree> context =
       TRY(ContextTree::open(inputs.context_path, std::move(inputs.ignore), inputs.ignore_name,
                             store.path("statcache/" + sha256(inputs.context_path).hex())));
