@@ -31,7 +31,7 @@ std::string unknown_members(const Json& object, KeyList known) {
   Json rest;
   rest.type = Json::Type::kObject;
   for (const auto& member : object.members)
-    if (!is_known(known, member.first)) rest.members.push_back(member);
+    if (!is_known(known, member.name)) rest.members.push_back(member);
   std::string out;
   if (!rest.members.empty()) rest.write(out);
   return out;
@@ -145,7 +145,7 @@ class ObjectWriter {
 };
 
 // Members of an unknown_json text, in their order; nothing when it is not an object.
-std::vector<std::pair<std::string, Json>> members_of(const std::string& text) {
+std::vector<Json::Member> members_of(const std::string& text) {
   if (text.empty()) return {};
   Result<Json> json = Json::parse(text, kWhat);
   if (!json) return {};

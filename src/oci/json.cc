@@ -35,7 +35,7 @@ class TreeBuilder {
   bool start_object(size_t) { return open(Json::Type::kObject); }
   bool start_array(size_t) { return open(Json::Type::kArray); }
   bool key(std::string& name) {
-    open_.back()->members.emplace_back(std::move(name), Json{});
+    open_.back()->members.push_back({std::move(name), Json{}});
     return true;
   }
   bool end_array() {
@@ -69,7 +69,7 @@ class TreeBuilder {
     if (open_.empty()) return &(root = std::move(json_value));
     Json& parent = *open_.back();
     if (parent.is_array()) return &parent.items.emplace_back(std::move(json_value));
-    return &(parent.members.back().second = std::move(json_value));
+    return &(parent.members.back().value = std::move(json_value));
   }
   bool value(Json&& json_value) {
     if (++count_ > Json::kMaxValues)
@@ -221,9 +221,9 @@ void Json::write(std::string& out) const {
       out += '{';
       for (size_t i = 0; i < members.size(); ++i) {
         if (i > 0) out += ',';
-        write_json_string(out, members[i].first);
+        write_json_string(out, members[i].name);
         out += ':';
-        members[i].second.write(out);
+        members[i].value.write(out);
       }
       out += '}';
       return;

@@ -21,12 +21,13 @@ namespace kasane::oci {
 // A value with the order of its members and the digits of its numbers kept. Pure value.
 struct Json {
   enum class Type : uint8_t { kNull, kBool, kNumber, kString, kArray, kObject };
+  struct Member;
 
   Type type = Type::kNull;
   bool boolean = false;
-  std::string text;                                   // kString: decoded; kNumber: its digits
-  std::vector<Json> items;                            // kArray
-  std::vector<std::pair<std::string, Json>> members;  // kObject
+  std::string text;             // kString: decoded; kNumber: its digits
+  std::vector<Json> items;      // kArray
+  std::vector<Member> members;  // kObject
 
   static constexpr size_t kMaxBytes = 4u << 20;
   static constexpr size_t kMaxDepth = 64;
@@ -43,6 +44,11 @@ struct Json {
 
   // Compact text as Go's encoding/json writes it.
   void write(std::string& out) const;
+};
+
+struct Json::Member {
+  std::string name;
+  Json value;
 };
 
 // A JSON string as Go's encoding/json writes it: <, >, & and U+2028/9 are escaped, invalid

@@ -136,7 +136,8 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, bool r
     TRY(out->connect(path, SQLITE_OPEN_READWRITE));
   }
   Result<int> version = out->schema_version();
-  if (!version && !read_only && version.error().kind() != ErrorKind::kCorrupt) {
+  if (!version && !read_only && version.error().kind() != ErrorKind::kCorrupt &&
+      version.error().kind() != ErrorKind::kConflict) {
     TRY(out->connect_for_reading());
     version = out->schema_version();
   }
