@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import time
+import unittest
 
 import support
 from contexts import D, F, L, write_busybox_tar, write_tree
@@ -44,7 +45,8 @@ class Cache(support.TestCase):
         """A new context, and a new store: steps of other tests must not be hits here."""
         self.kasane = Kasane(self.new_folder("store"))
         self.kasane.import_busybox(self.base)
-        folder = write_tree(self.new_folder("ctx"), {**(SOURCES if sources is None else sources), "Dockerfile": dockerfile})
+        folder = write_tree(self.new_folder("ctx"), {**(SOURCES if sources is None else sources),
+             "Dockerfile": dockerfile})
         time.sleep(0.15)  # younger files are read twice: their times cannot be trusted yet
         return folder
 
@@ -95,7 +97,8 @@ class Cache(support.TestCase):
             if match := re.match(r"\d+ +(\w+)\(", line):
                 calls.setdefault(match[1], []).append(line.rstrip())
         self.assertEqual(1, len(calls["execve"]), calls["execve"])
-        for name in ("mount", "umount2", "unshare", "setns", "fsopen", "fsmount", "move_mount", "open_tree", "pivot_root",
+        for name in ("mount", "umount2", "unshare", "setns", "fsopen", "fsmount", "move_mount", "open_tree",
+             "pivot_root",
                      "chroot", "fork", "vfork"):
             self.assertEqual([], calls.get(name, []))
         clones = calls.get("clone", []) + calls.get("clone3", [])
@@ -105,7 +108,8 @@ class Cache(support.TestCase):
                 if match := re.search(r"\d+<(" + re.escape(folder) + r"/[^>]*)>", line):
                     self.assertIn(match[1], (folder + "/Dockerfile", folder + "/.dockerignore"), line)
         opened = [line for line in calls["openat"] + calls.get("openat2", [])
-                  if re.search(r"= \d+<" + re.escape(folder) + "/", line) and "O_DIRECTORY" not in line and "O_PATH" not in line]
+                  if re.search(r"= \d+<" + re.escape(folder) + "/",
+                  line) and "O_DIRECTORY" not in line and "O_PATH" not in line]
         self.assertLessEqual(len(opened), 2, "\n".join(opened))
         self.assertFalse([line for line in lines if folder + "/ignored/" in line], "an ignored folder was looked into")
 
@@ -165,7 +169,8 @@ class Cache(support.TestCase):
             "new file": (lambda d: write_tree(d, {"src/new.ts": "n\n"}), "src/new.ts", "new"),
             "removed file": (lambda d: os.unlink(d + "/src/util.ts"), "src/util.ts", "gone"),
             "link target": (lambda d: (os.unlink(d + "/lnk"), os.symlink("data/x", d + "/lnk")), "lnk", "link"),
-            "type": (lambda d: (os.unlink(d + "/README"), os.symlink("data/x", d + "/README")), "README", "symbolic link"),
+            "type": (lambda d: (os.unlink(d + "/README"), os.symlink("data/x", d + "/README")), "README",
+            "symbolic link"),
         }
         for what, (change, path, word) in changes.items():
             with self.subTest(what):
@@ -188,10 +193,31 @@ class Cache(support.TestCase):
         write_tree(folder, {".dockerignore": "# other text, same result\nignored\n"})
         self.assertEqual([], self.ran(folder))
 
+    @unittest.expectedFailure  # a hit is not remembered: the store knows a step's last miss, not its last use
+    def test_change_after_a_hit_is_compared_with_the_hit(self):
+        folder = self.context("FROM busybox\nCOPY . /x/\n", {"a": "1\n", "b": "1\n"})
+        for change in ({}, {"a": "2\n"}, {"a": "1\n"}):
+            write_tree(folder, change)
+            self.built(folder)
+        write_tree(folder, {"b": "2\n"})
+        reasons = "\n".join(self.ran(folder)[0][1])
+        self.assertIn("b changed", reasons)
+        self.assertNotIn("a changed", reasons)
+
+    @unittest.expectedFailure  # as above: hits made by a build of another folder leave no trace for this one
+    def test_change_in_a_moved_checkout_is_named(self):
+        folder = self.context()
+        self.built(folder)
+        os.rename(folder, folder + "-moved")
+        self.built(folder + "-moved")
+        write_tree(folder + "-moved", {"src/main.ts": "two\n"})
+        self.assert_reason(self.ran(folder + "-moved"), "COPY . .", "src/main.ts")
+
     def test_inputs_of_run_are_named(self):
         base = "FROM busybox\nARG A=1\nENV E=1\nWORKDIR /w\nUSER app\nRUN id > /tmp/id\n"
         changes = {"env": ("ENV E=1", "ENV E=2", ("E", "1", "2")), "arg": ("ARG A=1", "ARG A=3", ("A", "3")),
-                   "user": ("USER app", "USER daemon", ("user", "daemon")), "workdir": ("WORKDIR /w", "WORKDIR /v", ("workdir", "/v")),
+                   "user": ("USER app", "USER daemon", ("user", "daemon")), "workdir": ("WORKDIR /w", "WORKDIR /v",
+                   ("workdir", "/v")),
                    "command": ("id > /tmp/id", "id > /tmp/id2", ("command", "id2"))}
         for what, (old, new, words) in changes.items():
             with self.subTest(what):
@@ -211,7 +237,8 @@ class Cache(support.TestCase):
         """Q07: labels and the like are in no step's key."""
         folder = self.context("FROM busybox\nLABEL a=1\nEXPOSE 1\nRUN echo x > /x\nCMD [\"a\"]\n", {})
         self.built(folder)
-        write_tree(folder, {"Dockerfile": "FROM busybox\nLABEL a=2\nEXPOSE 2\nVOLUME /v\nRUN echo x > /x\nCMD [\"b\"]\n"})
+        write_tree(folder, {"Dockerfile": "FROM busybox\nLABEL a=2\nEXPOSE 2\nVOLUME /v\nRUN echo x > /x\n"
+             "CMD [\"b\"]\n"})
         self.assertEqual([], self.ran(folder))
 
     def test_same_result_of_a_rebuilt_stage_hits(self):
@@ -248,7 +275,8 @@ class Cache(support.TestCase):
         tree = read_docker_archive(path).tree
         times = {p: float(tree.text(p)) for p in ("/a/begin", "/a/end", "/b/begin", "/b/end")}
         if os.cpu_count() > 1:
-            self.assertLess(max(times["/a/begin"], times["/b/begin"]), min(times["/a/end"], times["/b/end"]), "one after the other")
+            self.assertLess(max(times["/a/begin"], times["/b/begin"]), min(times["/a/end"], times["/b/end"]),
+            "one after the other")
 
 
 if __name__ == "__main__":

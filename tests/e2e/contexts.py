@@ -154,7 +154,8 @@ def busybox_spec():
     applets = subprocess.run([path, "--list"], stdout=subprocess.PIPE, check=True).stdout.decode().split()
     spec = {"./": D(), "bin/": D(), "bin/busybox": F(program, 0o755)}
     spec.update({f"bin/{a}": L("busybox") for a in sorted(applets) if a != "busybox"})
-    spec.update({f"{d}/": D() for d in ("dev", "etc", "home", "proc", "run", "sys", "usr", "usr/lib", "var", "var/lib")})
+    spec.update({f"{d}/": D() for d in ("dev", "etc", "home", "proc", "run", "sys", "usr", "usr/lib", "var",
+         "var/lib")})
     spec.update({"root/": D(0o700), "tmp/": D(0o1777), "var/run": L("/run"), "home/app/": D(0o750, 1000, 1000)})
     spec["etc/passwd"] = ("root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\n"
                           "app:x:1000:1000:app:/home/app:/bin/sh\n")

@@ -141,7 +141,8 @@ class Crash(support.TestCase):
     def test_killed_with_its_whole_group(self):
         """What a CI runner does: the whole session at once."""
         kasane = self.fresh()
-        process = subprocess.Popen([support.KASANE, "build", "-q", self.context], env=kasane.env, start_new_session=True,
+        process = subprocess.Popen([support.KASANE, "build", "-q", self.context], env=kasane.env,
+             start_new_session=True,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.assertTrue(wait_until(lambda: processes_naming(f"sleep\0{self.mark}"), 30))
         os.killpg(process.pid, signal.SIGKILL)

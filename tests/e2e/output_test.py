@@ -116,7 +116,8 @@ class Output(support.TestCase):
             buildah = Buildah(self.path("buildah"))
         except Missing as why:
             self.skipTest(str(why))
-        name = run(["buildah", "from", *buildah.policy, f"docker-archive:{self.archive}"], env=buildah.env).out.split()[-1]
+        name = run(["buildah", "from", *buildah.policy, f"docker-archive:{self.archive}"],
+             env=buildah.env).out.split()[-1]
         mounted = run(["buildah", "mount", name], env=buildah.env).out.strip()
         try:
             # containers/storage gives the root itself a mode of its own.
@@ -133,7 +134,8 @@ class Output(support.TestCase):
         env = support.clean_environment(DOCKER_HOST=host, DOCKER_CONFIG=self.work)
         try:
             self.assertIn("Loaded image: app:1", run(["/usr/bin/docker", "load", "-i", self.archive], env=env).out)
-            self.assertEqual(self.id, run(["/usr/bin/docker", "image", "inspect", "-f", "{{.Id}}", "app:1"], env=env).out.strip())
+            self.assertEqual(self.id, run(["/usr/bin/docker", "image", "inspect", "-f", "{{.Id}}", "app:1"],
+            env=env).out.strip())
         finally:
             run(["/usr/bin/docker", "rmi", "-f", "app:1"], check=False, env=env)
 
@@ -260,7 +262,8 @@ class Output(support.TestCase):
 
     def test_loaded_image_serves_as_base(self):
         fresh, _ = self.load("-i", self.archive)
-        context = write_tree(self.new_folder("child"), {"Dockerfile": "FROM app:1\nUSER root\nRUN /app/main.sh > /said && stat -c %a /setuid >> /said\n"})
+        context = write_tree(self.new_folder("child"), {"Dockerfile": "FROM app:1\nUSER root\n"
+             "RUN /app/main.sh > /said && stat -c %a /setuid >> /said\n"})
         fresh.build(context, "-t", "child")
         out = self.path("child.tar")
         fresh("save", "-o", out, "child")

@@ -35,7 +35,8 @@ class Buildah:
         # Limits no higher than the hard ones: a root without CAP_SYS_RESOURCE may not raise any, and buildah
         # first lowers its own process limit to the kernel's pid_max.
         self._write("containers.conf", '[containers]\ndefault_ulimits = ["nofile=1024:4096", "nproc=16384:16384"]\n')
-        self._write("registries.conf", 'unqualified-search-registries = ["localhost"]\nshort-name-mode = "permissive"\n')
+        self._write("registries.conf", 'unqualified-search-registries = ["localhost"]\n'
+             'short-name-mode = "permissive"\n')
         self.env = clean_environment(CONTAINERS_CONF=f"{folder}/containers.conf", TMPDIR=folder,
                                      CONTAINERS_REGISTRIES_CONF=f"{folder}/registries.conf",
                                      CONTAINERS_STORAGE_CONF=f"{folder}/storage.conf")
@@ -99,7 +100,8 @@ class Docker:
         if not host:
             raise Missing("DOCKER_HOST is not set")
         # A plugin directory of the user may put another BuildKit front end in the way.
-        self.program = next((p for p in ("/usr/bin/docker", shutil.which("docker")) if p and os.access(p, os.X_OK)), None)
+        self.program = next((p for p in ("/usr/bin/docker", shutil.which("docker")) if p and os.access(p, os.X_OK)),
+             None)
         if self.program is None:
             raise Missing("docker is not installed")
         self.dir = folder

@@ -33,7 +33,8 @@ CMD ["x"]
 
 
 def sources():
-    return {"src/a": F("a\n", 0o755), "src/b": F("b\n", 0o640), "src/c": H("src/a"), "src/d/": D(0o2770), "src/l": L("a"),
+    return {"src/a": F("a\n", 0o755), "src/b": F("b\n", 0o640), "src/c": H("src/a"), "src/d/": D(0o2770),
+         "src/l": L("a"),
             "files.tar": make_tar({"t/x": "x\n", "t/": D(0o711)}), "Dockerfile": DOCKERFILE}
 
 
@@ -97,7 +98,8 @@ class Reproducible(support.TestCase):
         """Two processes that build the same thing at once in one store."""
         image, _, kasane = self.build("shared")
         argv = [support.KASANE, "build", "-q", "--no-cache", self.path("shared")]
-        both = [subprocess.Popen(argv, env=kasane.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+        both = [subprocess.Popen(argv, env=kasane.env, stdout=subprocess.PIPE,
+             stderr=subprocess.PIPE) for _ in range(2)]
         for process in both:
             out, err = process.communicate(timeout=300)
             self.assertEqual(0, process.returncode, err)

@@ -24,7 +24,8 @@ USER app
 WORKDIR /srv/app
 CMD ["x"]
 """
-SOURCES = {"src/f": F("f\n", 0o4755), "src/d/": D(0o2750), "src/d/g": H("src/f"), "src/l": L("f"), "src/e": F("", 0o600),
+SOURCES = {"src/f": F("f\n", 0o4755), "src/d/": D(0o2750), "src/d/g": H("src/f"), "src/l": L("f"), "src/e": F("",
+     0o600),
            "files.tar": make_tar({"t/": D(0o700, 7, 8), "t/x": F("x\n", 0o640, 9, 10)})}
 
 
@@ -107,8 +108,10 @@ class Rootless(support.TestCase):
         self.assertNotIn("WARN", mine.err)
         image = self.saved(kasane, home, "plain")
         tree = image.tree
-        for path, owner, mode in (("/owned", (123, 456), 0o755), ("/owned/f", (123, 456), 0o4755), ("/owned/d", (123, 456), 0o2750),
-                                  ("/named/f", (1000, 2000), 0o4755), ("/app/e", (0, 0), 0o600), ("/unpacked/t", (7, 8), 0o700),
+        for path, owner, mode in (("/owned", (123, 456), 0o755), ("/owned/f", (123, 456), 0o4755), ("/owned/d", (123,
+             456), 0o2750),
+                                  ("/named/f", (1000, 2000), 0o4755), ("/app/e", (0, 0), 0o600), ("/unpacked/t", (7, 8),
+                                  0o700),
                                   ("/unpacked/t/x", (9, 10), 0o640), ("/srv/app", (1000, 1000), 0o755),
                                   ("/home/app", (1000, 1000), 0o750), ("/tmp", (0, 0), 0o1777)):
             self.assertEqual((owner, oct(mode)), ((tree[path].uid, tree[path].gid), oct(tree[path].mode)), path)
@@ -157,7 +160,8 @@ class Rootless(support.TestCase):
     def test_run_with_a_range_of_ids(self):
         self.need_user_namespaces()
         home = self.home()
-        dockerfile = COPY_ONLY.replace('USER app\n', """RUN chown 1000:2000 /app/f && mkdir -m 0711 /made && touch /made/x && chown -R 77:88 /made && \\
+        dockerfile = COPY_ONLY.replace('USER app\n',
+             """RUN chown 1000:2000 /app/f && mkdir -m 0711 /made && touch /made/x && chown -R 77:88 /made && \\
     ln /made/x /made/y && rm -r /usr/lib/old && id > /id && touch -d @0 /etc/passwd
 USER app
 RUN id > /home/app/id && touch /home/app/f
@@ -189,7 +193,8 @@ RUN id > /home/app/id && touch /home/app/f
         home = self.home()
         with open(support.static_busybox(), "rb") as f:
             busybox = F(f.read(), 0o755)
-        context = self.context("FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\nRUN id -u > /id && mkdir /d\n",
+        context = self.context("FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\n"
+             "RUN id -u > /id && mkdir /d\n",
                                {"busybox": busybox})
         kasane = PlainUser(os.path.join(home, "store"), HOME=home)
         outcome = kasane.build(context, "-t", "one", check=False)
