@@ -30,7 +30,8 @@ class ContextTest : public ::testing::Test {
   }
   static std::vector<std::string> names(ContextTree& tree, std::string_view directory) {
     std::vector<std::string> found;
-    for (const SourcePtr& child : *tree.children(directory))
+    Result<std::vector<SourcePtr>> children = tree.children(directory);
+    for (const SourcePtr& child : *children)
       found.emplace_back(base_name(child->entry.path));
     return found;
   }

@@ -11,9 +11,12 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Non-UTF-8 bytes cannot stand in JSON; escaped text is enough for an explanation, and the
-// digest is taken over the true bytes.
-std::string printable(std::string_view text) { return sanitize(text, true); }
+// Non-UTF-8 bytes cannot stand in JSON; replaced ones are enough for an explanation, and the
+// digest is taken over the true bytes. What comes out is its own printable form.
+std::string printable(std::string_view text) {
+  std::string quoted = Json(std::string(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
+  return Json::parse(quoted).get<std::string>();
+}
 
 std::string shortened(std::string_view text) {
   constexpr size_t kMax = 60;
