@@ -14,7 +14,6 @@
 #include "build/scheduler.h"
 #include "dockerfile/args.h"
 #include "dockerfile/parser.h"
-#include "exec/userns.h"
 #include "oci/reference.h"
 
 namespace kasane::build {
@@ -203,12 +202,6 @@ Result<void> make_stat_cache_folder(store::Store& store) {
   return make_directories(folder, 0700);
 }
 
-// Unpacking and reading trees of other owners needs the user namespace that RUN uses.
-void use_mapped_owners(store::Store& store) {
-  if (::geteuid() != 0)
-    store.set_tree_runner([](const std::function<int()>& work) { return exec::run_in_mapped_userns(work); });
-}
-
 }  // namespace
 
 Result<BuildResult> build(store::Store& store, const BuildOptions& options, EventBus& events,
@@ -221,7 +214,6 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
 
   // From here on nothing that the store holds is deleted under us.
   TRY(store.hold());
-  use_mapped_owners(store);
   Graph graph = TRY(lower(store, inputs.file, lower_options(options, inputs, epoch, now)));
 
   TRY(make_stat_cache_folder(store));

@@ -1,8 +1,11 @@
 #include "cli/context.h"
 
+#include <unistd.h>
+
 #include <chrono>
 #include <cstdlib>
 
+#include "exec/userns.h"
 #include "store/store.h"
 
 namespace kasane::cli {
@@ -51,6 +54,11 @@ Result<store::Store*> Context::store(bool read_only) {
   options.root = store::default_root(globals.root);
   options.read_only = read_only;
   store_ = TRY(store::Store::open(options));
+  // Trees that a rootless RUN made belong to subordinate ids: whoever reads, unpacks or
+  // deletes them must do it inside the same mapping. Nothing is forked until then.
+  if (::geteuid() != 0)
+    store_->set_tree_runner(
+        [](const std::function<int()>& work) { return exec::run_in_mapped_userns(work); });
   store_read_only_ = read_only;
   return store_.get();
 }
