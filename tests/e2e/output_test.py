@@ -53,6 +53,8 @@ class Output(support.TestCase):
         super().setUpClass()
         cls.kasane = Kasane(os.path.join(cls.work, "store"))
         cls.kasane.import_busybox(write_busybox_tar(os.path.join(cls.work, "base.tar")))
+        if not support.xattrs_work(cls.work):
+            CONTEXT["app/cap"] = "no attributes here\n"
         cls.context = write_tree(os.path.join(cls.work, "ctx"), {**CONTEXT, "Dockerfile": DOCKERFILE})
         cls.id = cls.kasane.build_id(cls.context, "-t", "app:1")
         cls.archive = os.path.join(cls.work, "app.tar")

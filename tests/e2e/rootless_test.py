@@ -137,6 +137,8 @@ class Rootless(support.TestCase):
         kasane.check_store(self)
 
     def test_run_is_refused_with_the_reason(self):
+        if run(["unshare", "-U", "true"], check=False).code != 0:
+            self.skipTest("even root may make no user namespace here (a chroot?), so its limit is not the reason")
         home = self.home()
         context = self.context("FROM busybox\nCOPY a /a\nRUN echo hi\n", {"a": "a\n"})
         kasane = PlainUser(os.path.join(home, "store"), "--no-userns", HOME=home)

@@ -195,6 +195,19 @@ def processes_naming(*texts):
     return found
 
 
+def xattrs_work(folder):
+    """Whether files in `folder` can have attributes of users (tmpfs learned it late)."""
+    path = os.path.join(folder, "xattr-probe")
+    try:
+        with open(path, "wb"):
+            os.setxattr(path, "user.probe", b"x")
+        return True
+    except OSError:
+        return False
+    finally:
+        os.unlink(path)
+
+
 def wait_until(condition, seconds):
     """Polls until condition() is true; returns its last value."""
     end = time.monotonic() + seconds
