@@ -249,6 +249,19 @@ class Cache(support.TestCase):
         write_tree(folder, {"Dockerfile": text.format(2)})
         self.assertEqual(["RUN echo same"], [name[:13] for name, _ in self.ran(folder)])
 
+    def test_equal_steps_of_one_build_run_once(self):
+        """Else the later one would replace the cached result of the earlier, and the next build give another image."""
+        step = "RUN sleep 0.3; cat /proc/sys/kernel/random/uuid > /u"
+        folder = self.context(f"FROM busybox AS a\nWORKDIR /w\n{step}\nFROM busybox AS b\nWORKDIR /w\n{step}\n"
+                              "FROM scratch\nCOPY --from=a /u /a\nCOPY --from=b /u /b\n", {})
+        for options in ((), ("--no-cache",)):
+            first = self.built(folder, *options)
+            path = self.path("equal.tar")
+            self.kasane("save", "-o", path, "t")
+            tree = read_docker_archive(path).tree
+            self.assertEqual(tree.text("/a"), tree.text("/b"))
+            self.assertEqual(first, self.built(folder))
+
     def test_no_cache(self):
         folder = self.context()
         self.built(folder)
