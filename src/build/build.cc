@@ -156,6 +156,7 @@ Result<Sha256Digest> store_image(store::Store& store, const oci::ImageConfig& co
     store::ImageRecord record;
     record.config_json = std::move(json);
     record.diff_ids = config.diff_ids;
+    record.tags = tags;
     Result<Sha256Digest> put = store.put_image(record);
     if (!put) {
       span.fail(put.error());

@@ -16,9 +16,8 @@ Result<Sha256Digest> import_rootfs(store::Store& store, ByteSource& tar, ImportI
   store::ImageRecord record;
   record.config_json = image.config.serialize();
   record.diff_ids = image.config.diff_ids;
-  Sha256Digest id = TRY(store.put_image(record));
-  if (!image.reference.empty()) TRY(store.tag(id, image.reference));
-  return id;
+  if (!image.reference.empty()) record.tags = {image.reference};
+  return store.put_image(record);
 }
 
 }  // namespace kasane::transfer

@@ -26,10 +26,15 @@ Result<std::string> required(ArchiveView& archive, const std::string& path) {
   return std::move(*text);
 }
 
-// Checks the layers against the config and stores the image.
-Result<Sha256Digest> store_one(store::Store& store, ArchiveView& archive, const std::string& config_json,
-                               const std::vector<std::string>& layer_paths,
-                               std::string manifest_json, std::string manifest_type) {
+// One image of the archive, read and checked, not yet in the store.
+struct CheckedImage {
+  store::ImageRecord record;
+  Sha256Digest id;
+};
+
+// Checks the layers against the config.
+Result<CheckedImage> check_image(ArchiveView& archive, std::string config_json,
+                                 const std::vector<std::string>& layer_paths) {
   oci::ImageConfig config = TRY(oci::ImageConfig::parse(config_json));
   if (config.diff_ids.size() != layer_paths.size())
     return Error(ErrorKind::kInvalid,
@@ -41,23 +46,30 @@ Result<Sha256Digest> store_one(store::Store& store, ArchiveView& archive, const 
       return Error(ErrorKind::kCorrupt, fmt::format("invalid diffID for layer {}: expected \"{}\", got \"{}\"",
                                                     i, config.diff_ids[i].str(), diff_id.str()));
   }
-  store::ImageRecord record;
-  record.config_json = config_json;
-  record.diff_ids = config.diff_ids;
-  record.manifest_json = std::move(manifest_json);
-  record.manifest_media_type = std::move(manifest_type);
-  return store.put_image(record);
+  CheckedImage image;
+  image.id = sha256(config_json);
+  image.record.config_json = std::move(config_json);
+  image.record.diff_ids = config.diff_ids;
+  return image;
 }
 
-Result<void> tag_image(store::Store& store, LoadedImage& loaded, const std::string& name) {
-  Result<oci::Reference> reference = oci::Reference::parse(name);
-  if (!reference) return std::move(reference.error()).context("invalid tag \"" + name + "\"");
-  std::string canonical = reference->with_default_tag().canonical();
-  std::optional<Sha256Digest> old = TRY(store.find_tag(canonical));
-  if (old && *old != loaded.image) loaded.replaced.push_back({canonical, *old});
-  TRY(store.tag(loaded.image, canonical));
-  loaded.tags.push_back(canonical);
-  return {};
+// Image and tags become visible in one transaction, so that no other process sees (and
+// prunes) the image without its names.
+Result<LoadedImage> store_checked(store::Store& store, CheckedImage image,
+                                  const std::vector<std::string>& names) {
+  LoadedImage loaded;
+  loaded.image = image.id;
+  for (const std::string& name : names) {
+    Result<oci::Reference> reference = oci::Reference::parse(name);
+    if (!reference) return std::move(reference.error()).context("invalid tag \"" + name + "\"");
+    std::string canonical = reference->with_default_tag().canonical();
+    std::optional<Sha256Digest> old = TRY(store.find_tag(canonical));
+    if (old && *old != image.id) loaded.replaced.push_back({canonical, *old});
+    loaded.tags.push_back(std::move(canonical));
+  }
+  image.record.tags = loaded.tags;
+  TRY(store.put_image(image.record));
+  return loaded;
 }
 
 struct DockerImage {
@@ -88,10 +100,8 @@ Result<std::vector<LoadedImage>> load_docker(store::Store& store, ArchiveView& a
   std::vector<LoadedImage> loaded;
   for (const DockerImage& image : images) {
     std::string config = TRY(required(archive, image.config));
-    LoadedImage one;
-    one.image = TRY(store_one(store, archive, config, image.layers, "", ""));
-    for (const std::string& tag : image.tags) TRY(tag_image(store, one, tag));
-    loaded.push_back(std::move(one));
+    CheckedImage checked = TRY(check_image(archive, std::move(config), image.layers));
+    loaded.push_back(TRY(store_checked(store, std::move(checked), image.tags)));
   }
   return loaded;
 }
@@ -132,16 +142,18 @@ Result<std::optional<oci::Descriptor>> choose_manifest(ArchiveView& archive, oci
 }
 
 Result<LoadedImage> load_manifest(store::Store& store, ArchiveView& archive,
-                                  const oci::Descriptor& descriptor) {
+                                  const oci::Descriptor& descriptor, const std::string& name) {
   std::string manifest_json = TRY(required(archive, blob_path(descriptor.digest)));
   oci::Manifest manifest = TRY(oci::Manifest::parse(manifest_json));
   std::string config = TRY(required(archive, blob_path(manifest.config.digest)));
   std::vector<std::string> layers;
   for (const oci::Descriptor& layer : manifest.layers) layers.push_back(blob_path(layer.digest));
-  LoadedImage loaded;
-  loaded.image = TRY(store_one(store, archive, config, layers, std::move(manifest_json),
-                               descriptor.media_type));
-  return loaded;
+  CheckedImage checked = TRY(check_image(archive, std::move(config), layers));
+  checked.record.manifest_json = std::move(manifest_json);
+  checked.record.manifest_media_type = descriptor.media_type;
+  std::vector<std::string> names;
+  if (!name.empty()) names.push_back(name);
+  return store_checked(store, std::move(checked), names);
 }
 
 Result<std::vector<LoadedImage>> load_layout(store::Store& store, ArchiveView& archive,
@@ -153,12 +165,15 @@ Result<std::vector<LoadedImage>> load_layout(store::Store& store, ArchiveView& a
     if (!manifest)
       return Error(ErrorKind::kNotFound, "requested platform(s) ([" + oci::Platform::host().str() +
                                              "]) not found in the archive");
-    LoadedImage one = TRY(load_manifest(store, archive, *manifest));
-    std::string name = name_of(descriptor);
+    LoadedImage one = TRY(load_manifest(store, archive, *manifest, name_of(descriptor)));
     auto known = std::find_if(loaded.begin(), loaded.end(),
                               [&](const LoadedImage& image) { return image.image == one.image; });
-    if (known == loaded.end()) known = loaded.insert(loaded.end(), std::move(one));
-    if (!name.empty()) TRY(tag_image(store, *known, name));
+    if (known == loaded.end()) {
+      loaded.push_back(std::move(one));
+      continue;
+    }
+    known->tags.insert(known->tags.end(), one.tags.begin(), one.tags.end());
+    known->replaced.insert(known->replaced.end(), one.replaced.begin(), one.replaced.end());
   }
   return loaded;
 }
