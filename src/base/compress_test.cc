@@ -34,6 +34,8 @@ std::string sample(size_t size) {
 std::string compress(Compression kind, std::string_view text, int level = -1,
                      size_t piece = 1 << 20) {
   StringSink out;
+  // xz's usual level takes 94 MiB, which is slow to get under sanitizers.
+  if (kind == Compression::kXz && level == -1) level = 0;
   std::unique_ptr<CompressingSink> sink = make_compressor(kind, out, level).take();
   for (size_t at = 0; at < text.size(); at += piece)
     EXPECT_TRUE(sink->write(bytes_of(text.substr(at, piece))));
@@ -80,10 +82,10 @@ ErrorKind kind_of(const Result<std::string>& result) {
 }
 
 TEST(Compress, RoundTripAtAnySplit) {
-  const std::string text = sample(270'000);
+  const std::string text = sample(140'000);
   for (Compression kind : kAll) {
     const std::string packed = compress(kind, text);
-    for (size_t piece : {1000, 131072, 200000})
+    for (size_t piece : {1000, 131072})
       EXPECT_TRUE(packed == compress(kind, text, -1, piece)) << "pieces must not change the bytes";
     EXPECT_EQ(detect_compression(bytes_of(packed)), kind);
     EXPECT_TRUE(gives(text, packed));
@@ -138,10 +140,10 @@ TEST(Decompress, NulsMayFollowNothingElseMay) {
 }
 
 TEST(Decompress, TruncationIsCorrupt) {
-  const std::string text = sample(2000);
+  const std::string text = sample(1000);
   for (Compression kind : kReal) {
     const std::string packed = compress(kind, text);
-    for (size_t size = 6; size < packed.size(); ++size)
+    for (size_t size = 6; size < packed.size(); size += size + 24 < packed.size() ? 19 : 1)
       EXPECT_EQ(kind_of(expand(packed.substr(0, size))), ErrorKind::kCorrupt) << size;
   }
 }
@@ -163,17 +165,21 @@ TEST(Decompress, DamageIsCorrupt) {
 
 // X13
 TEST(Decompress, Bombs) {
-  const std::string zeros(8 << 20, '\0');
-  DecompressLimits limits;
-  limits.max_output_bytes = 1 << 20;
-  for (Compression kind : kAll)
-    EXPECT_EQ(kind_of(expand(compress(kind, zeros), limits)), ErrorKind::kLimit);
-  limits = {};
-  limits.ratio_grace_bytes = 1 << 20;
-  limits.max_ratio = 100;
-  for (Compression kind : kReal)
-    EXPECT_EQ(kind_of(expand(compress(kind, zeros), limits)), ErrorKind::kLimit);
-  EXPECT_EQ(expand(zeros, limits)->size(), zeros.size());
+  const std::string zeros(2 << 20, '\0');
+  DecompressLimits size_limit;
+  size_limit.max_output_bytes = 1 << 20;
+  DecompressLimits ratio_limit;
+  ratio_limit.ratio_grace_bytes = 1 << 20;
+  ratio_limit.max_ratio = 100;
+  for (Compression kind : kAll) {
+    const std::string packed = compress(kind, zeros);
+    EXPECT_EQ(kind_of(expand(packed, size_limit)), ErrorKind::kLimit);
+    if (kind == Compression::kNone) {
+      EXPECT_EQ(expand(packed, ratio_limit)->size(), zeros.size());
+    } else {
+      EXPECT_EQ(kind_of(expand(packed, ratio_limit)), ErrorKind::kLimit);
+    }
+  }
 }
 
 TEST(Decompress, MemoryLimit) {
@@ -197,7 +203,7 @@ TEST(Decompress, MemoryLimit) {
 TEST(Decompress, ManyEmptyMembersEnd) {
   std::string packed;
   const std::string one = compress(Compression::kGzip, "");
-  for (int i = 0; i < 100'000; ++i) packed += one;
+  for (int i = 0; i < 20'000; ++i) packed += one;
   EXPECT_EQ(expand(packed).value(), "");
 }
 

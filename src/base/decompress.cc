@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <vector>
+#include <optional>
 
 #include "base/compress.h"
 #include "base/gzip_header.h"
@@ -209,12 +209,14 @@ std::unique_ptr<Decoder> make_decoder(Compression kind, const DecompressLimits& 
 // Reads members one after the other. Without a decoder the bytes pass through.
 class ExpandedSource : public ByteSource {
  public:
-  ExpandedSource(ByteSource& inner, std::vector<uint8_t> head, std::unique_ptr<Decoder> decoder,
-                 const DecompressLimits& limits)
-      : inner_(inner), buffer_(std::move(head)), decoder_(std::move(decoder)), limits_(limits) {
-    end_ = buffer_.size();
-    buffer_.resize(std::max(end_, kInputSize));
-  }
+  // The first head_size bytes of the stream are in `buffer`, which holds kInputSize.
+  ExpandedSource(ByteSource& inner, std::unique_ptr<uint8_t[]> buffer, size_t head_size,
+                 std::unique_ptr<Decoder> decoder, const DecompressLimits& limits)
+      : inner_(inner),
+        buffer_(std::move(buffer)),
+        end_(head_size),
+        decoder_(std::move(decoder)),
+        limits_(limits) {}
 
   Result<size_t> read(std::span<uint8_t> out) override {
     if (failure_) return *failure_;
@@ -227,11 +229,11 @@ class ExpandedSource : public ByteSource {
   }
 
  private:
-  std::span<const uint8_t> available() const { return {buffer_.data() + begin_, end_ - begin_}; }
+  std::span<const uint8_t> available() const { return {buffer_.get() + begin_, end_ - begin_}; }
 
   Result<bool> fill() {
     begin_ = end_ = 0;
-    end_ = TRY(inner_.read(buffer_));
+    end_ = TRY(inner_.read(std::span(buffer_.get(), kInputSize)));
     return end_ > 0;
   }
 
@@ -313,7 +315,7 @@ class ExpandedSource : public ByteSource {
   }
 
   ByteSource& inner_;
-  std::vector<uint8_t> buffer_;
+  std::unique_ptr<uint8_t[]> buffer_;
   size_t begin_ = 0;
   size_t end_ = 0;
   std::unique_ptr<Decoder> decoder_;
@@ -348,18 +350,17 @@ Compression detect_compression(std::span<const uint8_t> head) {
 }
 
 Result<OpenedStream> open_decompressed(ByteSource& inner, const DecompressLimits& limits) {
-  std::vector<uint8_t> head(kInputSize);
+  auto head = std::make_unique_for_overwrite<uint8_t[]>(kInputSize);
   size_t size = 0;
   while (size < 6) {
-    const size_t n = TRY(inner.read(std::span(head).subspan(size)));
+    const size_t n = TRY(inner.read(std::span(head.get(), kInputSize).subspan(size)));
     if (n == 0) break;
     size += n;
   }
-  head.resize(size);
   OpenedStream opened;
-  opened.compression = detect_compression(head);
+  opened.compression = detect_compression({head.get(), size});
   opened.source = std::make_unique<ExpandedSource>(
-      inner, std::move(head), make_decoder(opened.compression, limits), limits);
+      inner, std::move(head), size, make_decoder(opened.compression, limits), limits);
   return opened;
 }
 
