@@ -233,12 +233,12 @@ TEST_F(LayerStoreTest, ADamagedLayerIsReplacedByAFreshCopy) {
 }
 
 TEST_F(LayerStoreTest, AdoptedUppersBecomeTrees) {
-  shell("mkdir -p " + path("store/tmp-upper") + "/d && echo x > " + path("store/tmp-upper/d/f"));
-  auto layer = adopt_tree(*store_, path("store/tmp-upper"), {});
+  shell("mkdir -p " + path("upper") + "/d && echo x > " + path("upper/d/f"));
+  auto layer = adopt_tree(*store_, path("upper"), {});
   ASSERT_OK(layer);
   EXPECT_FALSE((*layer)->has_blob());
   EXPECT_EQ(slurp((*layer)->tree_path() + "/d/f"), "x\n");
-  EXPECT_NE(::access(path("store/tmp-upper").c_str(), F_OK), 0);
+  EXPECT_NE(::access(path("upper").c_str(), F_OK), 0);
   EXPECT_EQ(read_all(*(*layer)->open_content(1).take()).value(), "x\n");
   ASSERT_OK((*layer)->ensure_blob(*store_));
   RootfsView view({*layer});
@@ -284,8 +284,8 @@ TEST_F(LayerStoreTest, WorksThroughARunnerInAnotherProcess) {
   store_->set_tree_runner(forks);
   LayerPtr layer = sample();
   ASSERT_OK(layer->ensure_tree(*store_));
-  shell("mkdir -p " + path("store/tmp-upper") + " && echo x > " + path("store/tmp-upper/f"));
-  auto adopted = adopt_tree(*store_, path("store/tmp-upper"), {});
+  shell("mkdir -p " + path("upper") + " && echo x > " + path("upper/f"));
+  auto adopted = adopt_tree(*store_, path("upper"), {});
   ASSERT_OK(adopted);
   Result<void> failed = run_with_report(forks, []() -> Result<void> {
     return Error(ErrorKind::kNoSpace, "full").context("write x").hint("make room");

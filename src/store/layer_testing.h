@@ -17,6 +17,7 @@
 #include "base/process.h"
 #include "store/layer_internal.h"
 #include "store/rootfs_view.h"
+#include "tar/whiteout.h"
 
 namespace kasane::store::testing {
 
@@ -24,7 +25,7 @@ inline std::string fail_text(const Error& error) { return error.full_message(); 
 
 #define ASSERT_OK(expression)                                                 \
   do {                                                                        \
-    auto assert_ok_result = (expression);                                     \
+    auto&& assert_ok_result = (expression);                                   \
     ASSERT_TRUE(assert_ok_result) << assert_ok_result.error().full_message(); \
   } while (false)
 
@@ -120,6 +121,10 @@ inline std::map<std::string, std::string> dump_tree(const std::string& root,
       struct stat st;
       if (::lstat(full.c_str(), &st) != 0) {
         lines[path] = "no stat";
+        continue;
+      }
+      if (tar::is_overlay_whiteout(st)) {
+        lines[path] = "whiteout";
         continue;
       }
       char text[200];

@@ -171,19 +171,22 @@ class OverlayOracle : public RootfsViewTest {
       for (size_t depth = 1 + pick(3); depth > 0; --depth) {
         if (!path.empty()) {
           auto known = map.find(path);
-          if (known == map.end()) {
+          if (blocked) {
+            // below something that is no directory: given up further down
+          } else if (known == map.end()) {
+            if (blocked) break;
             map[path] = decorate(dir(path), random);
           } else {
-            blocked |= known->second.type != tar::EntryType::kDirectory;
+            blocked = known->second.type != tar::EntryType::kDirectory;
           }
           path += '/';
         }
         path += names[pick(4)];
       }
       auto next = map.lower_bound(path);
-      if (blocked || next != map.end()) {
-        if (blocked || next->first == path || next->first.starts_with(path + "/")) continue;
-      }
+      if (blocked) continue;
+      if (next != map.end() && (next->first == path || next->first.starts_with(path + "/")))
+        continue;
       const std::string parent(tar::parent_path(path));
       switch (pick(10)) {
         case 0:
