@@ -21,7 +21,7 @@ constexpr GoType kResponse{"image.InspectResponse", Kind::kStruct};
 constexpr GoType kConfig{"*v1.DockerOCIImageConfig", Kind::kStruct, nullptr, true};
 constexpr GoType kHealth{"*v1.HealthcheckConfig", Kind::kStruct, nullptr, true};
 constexpr GoType kDuration{"time.Duration", Kind::kInt};
-constexpr GoType kDriver{"*storage.DriverData", Kind::kStruct, nullptr, true};
+constexpr GoType kDriver{"storage.DriverData", Kind::kStruct};
 constexpr GoType kRootFs{"image.RootFS", Kind::kStruct};
 constexpr GoType kMetadata{"image.Metadata", Kind::kStruct};
 constexpr GoType kTime{"time.Time", Kind::kString};
@@ -146,12 +146,20 @@ Value root_fs(const oci::ImageConfig& config) {
                        kRootFs);
 }
 
+// time.Time: printed as Go prints it, RFC 3339 in JSON. 0 is Go's zero time.
+Value time_value(int64_t unix_ns) {
+  constexpr std::string_view kZero = "0001-01-01 00:00:00 +0000 UTC";
+  if (unix_ns == 0) return Value::stringer(std::string(kZero), std::string(kZeroTime), kTime);
+  const std::string json = oci::format_time(unix_ns);  // 2024-01-02T03:04:05.5Z
+  std::string printed = json.substr(0, json.size() - 1) + " +0000 UTC";
+  printed[10] = ' ';
+  return Value::stringer(printed, json, kTime);
+}
+
 tmpl::Struct response_fields(const store::Store& store, const store::ImageRow& row,
                              const oci::ImageConfig& config, const Value& config_member) {
   std::string comment = extra_member(config, "comment");
   if (comment.empty() && !config.history.empty()) comment = config.history.back().comment;
-  std::string tagged =
-      row.last_tagged_ns == 0 ? std::string(kZeroTime) : oci::format_time(row.last_tagged_ns);
   auto text = [](const std::string& value) { return Value::string(value); };
   return {
       {"ID", "Id", text(row.id.str())},
@@ -172,18 +180,10 @@ tmpl::Struct response_fields(const store::Store& store, const store::ImageRow& r
       {"GraphDriver", "GraphDriver", driver_value(store, config.diff_ids)},
       {"RootFS", "RootFS", root_fs(config)},
       {"Metadata", "Metadata",
-       Value::object({{"LastTagTime", "LastTagTime", Value::string(tagged, kTime)}}, kMetadata)},
+       Value::object({{"LastTagTime", "LastTagTime", time_value(row.last_tagged_ns)}}, kMetadata)},
       {"Descriptor", "Descriptor", Value::nil(kDescriptor), true},
       {"Manifests", "Manifests", Value::zero(kManifests), true},
   };
-}
-
-// Template step one on the structure, step two on the untyped JSON (reference 1.5).
-Result<std::string> two_steps(const tmpl::Template& parsed, const InspectedImage& image) {
-  if (auto text = parsed.execute(image.typed)) return *text;
-  auto text = parsed.execute(untyped(image.wire), {.missing_key_is_error = true});
-  if (text) return *text;
-  return Error(ErrorKind::kInvalid, "template parsing error: " + text.error().message());
 }
 
 Result<InspectedImage> look_up(Context& context, const std::string& name) {
@@ -197,7 +197,7 @@ std::string json_array(const std::vector<InspectedImage>& images, bool compact) 
   for (const InspectedImage& image : images) {
     if (&image != &images.front()) text += ",";
     if (!compact) text += "\n    ";
-    text += compact ? tmpl::to_json(image.wire, true) : tmpl::to_indented_json(image.wire, "    ");
+    text += compact ? tmpl::to_json(image.wire, false) : tmpl::to_indented_json(image.wire, "    ");
   }
   return text + (compact ? "]\n" : "\n]\n");
 }
@@ -215,6 +215,13 @@ Result<InspectedImage> inspect_image(store::Store& store, const Sha256Digest& im
   return out;
 }
 
+Result<std::string> two_steps(const tmpl::Template& parsed, const InspectedImage& image) {
+  if (auto text = parsed.execute(image.typed)) return *text;
+  auto text = parsed.execute(untyped(image.wire), {.missing_key_is_error = true});
+  if (text) return *text;
+  return Error(ErrorKind::kInvalid, "template parsing error: " + text.error().message());
+}
+
 tmpl::Value untyped(const Value& wire) {
   switch (wire.kind()) {
     case Kind::kInvalid:
@@ -225,7 +232,7 @@ tmpl::Value untyped(const Value& wire) {
     case Kind::kFloat:
       return Value::string(tmpl::to_json(wire, false), tmpl::types::kNumber).box();
     case Kind::kString:
-      return Value::string(wire.text()).box();
+      return Value::string(wire.json_text()).box();
     case Kind::kList: {
       if (wire.is_nil_container()) return Value::nil();
       tmpl::List items;

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "cli/context.h"
+#include "cli/template/template.h"
 #include "cli/template/value.h"
 #include "store/store.h"
 
@@ -22,6 +23,9 @@ Result<InspectedImage> inspect_image(store::Store& store, const Sha256Digest& im
 
 // JSON decoded without types: maps, lists, json.Number. The second step of templates.
 tmpl::Value untyped(const tmpl::Value& wire);
+
+// Template step one on the structure, step two on the untyped JSON (reference 1.5).
+Result<std::string> two_steps(const tmpl::Template& parsed, const InspectedImage& image);
 
 // Prints what `names` refer to as one array, one compact array (format "json") or one line
 // of the template each. `missing(name)` makes the sentence for an unknown one. Exit status 0,

@@ -47,9 +47,10 @@ bool is_id_form(const Sha256Digest& image, std::string_view argument) {
   return !argument.empty() && image.hex().starts_with(argument);
 }
 
-Result<DeleteReport> delete_image(store::Store& store, const Sha256Digest& image) {
+Result<DeleteReport> delete_image(store::Store& store, const Sha256Digest& image,
+                                  bool only_untagged) {
   std::vector<Sha256Digest> layers = TRY(store.image_layers(image));
-  store::RemovedImage removed = TRY(store.remove_image(image));
+  store::RemovedImage removed = TRY(store.remove_image(image, only_untagged));
   DeleteReport report;
   if (!removed.deleted) return report;
   report.freed_bytes = removed.freed_bytes;

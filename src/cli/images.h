@@ -34,7 +34,9 @@ struct DeleteReport {
   std::vector<std::string> deleted;
   uint64_t freed_bytes = 0;
 };
-Result<DeleteReport> delete_image(store::Store& store, const Sha256Digest& image);
+// `only_untagged`: an image that has got a tag meanwhile stays (nothing is reported).
+Result<DeleteReport> delete_image(store::Store& store, const Sha256Digest& image,
+                                  bool only_untagged = false);
 
 // Prints `text` + "\nAre you sure you want to continue? [y/N] "; true for y or Y alone.
 bool confirm(Context& context, std::string_view text);

@@ -103,9 +103,8 @@ Result<IgnoreMatcher> IgnoreMatcher::parse(std::shared_ptr<const SourceText> sou
     pattern.line = line;
     auto begin = static_cast<uint32_t>(trimmed.data() - text.data());
     pattern.span = {source, begin, begin + static_cast<uint32_t>(trimmed.size())};
-    TRY_CONTEXT(
-        compiled->add(TRY_CONTEXT(read_pattern(trimmed, std::move(pattern)), source->name())),
-        source->name());
+    pattern = TRY_CONTEXT(read_pattern(trimmed, std::move(pattern)), source->name());
+    TRY_CONTEXT(compiled->add(std::move(pattern)), source->name());
   }
   return IgnoreMatcher(std::move(compiled));
 }
@@ -115,7 +114,8 @@ Result<IgnoreMatcher> IgnoreMatcher::from_patterns(const std::vector<std::string
   for (const std::string& text : patterns) {
     std::string_view trimmed = trim(text);
     if (trimmed.empty()) continue;
-    TRY(compiled->add(TRY(read_pattern(trimmed, {}))));
+    IgnorePattern pattern = TRY(read_pattern(trimmed, {}));
+    TRY(compiled->add(std::move(pattern)));
   }
   return IgnoreMatcher(std::move(compiled));
 }

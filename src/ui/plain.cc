@@ -88,10 +88,11 @@ void PlainProgress::say(Step& step, Time time, std::string text) {
       step.pending.pop_front();
       step.dropped = true;
     }
-    if (time - step.waiting_since < kMaxWait) return;
+    if (time - step.waiting_since >= kMaxWait) show(id_of(step), step);
+    return;
   }
   show(id_of(step), step);
-  if (!text.empty()) write_line(step, text);
+  write_line(step, text);
 }
 
 PlainProgress::Step* PlainProgress::current_step() {

@@ -104,8 +104,12 @@ Result<build::BuildOptions> options_of(Context& context, const Arguments& argume
 
 Result<ui::ProgressMode> progress_mode(Context& context, const Arguments& arguments) {
   ui::ProgressMode mode = ui::ProgressMode::kQuiet;
-  if (arguments.on("quiet")) return mode;
   std::string word = arguments.value("progress");
+  if (arguments.on("quiet")) {
+    if (word == "auto" || word == "quiet") return mode;
+    return Error(ErrorKind::kInvalid,
+                 fmt::format("progress={} and quiet cannot be used together", word));
+  }
   if (!arguments.given("progress")) word = context.env("BUILDKIT_PROGRESS").value_or(word);
   if (!ui::parse_progress(word, context.streams.err_is_terminal, mode))
     return Error(ErrorKind::kInvalid, fmt::format("invalid progress mode {}", quote(word)))

@@ -53,13 +53,14 @@ struct View {
 };
 
 tmpl::Value row_value(const Entry& entry, const std::string& id, const View& view) {
-  std::string at = "N/A";
-  std::string since = "N/A";
+  // docker's time of an entry without a date is year 1; only the age is N/A.
+  constexpr int64_t kYearOne = -62'135'596'800;
   auto created = oci::parse_time(entry.history.created);
-  if (created && *created / 1'000'000'000 > kYear2000) {
-    at = local_rfc3339(*created / 1'000'000'000);
-    since = view.human ? human_duration(view.now_ns - *created) + " ago" : at;
-  }
+  const int64_t seconds = created ? *created / 1'000'000'000 : kYearOne;
+  std::string at = local_rfc3339(seconds);
+  std::string since = at;
+  if (view.human)
+    since = seconds > kYear2000 ? human_duration(view.now_ns - *created) + " ago" : "N/A";
   std::string by = entry.history.created_by;
   for (char& c : by)
     if (c == '\t') c = ' ';

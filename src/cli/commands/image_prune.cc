@@ -28,7 +28,7 @@ Result<void> prune_one(store::Store& store, const store::ImageRow& row, Pruned& 
     TRY(store.untag(reference));
     out.lines += fmt::format("untagged: {}\n", oci::familiar(reference));
   }
-  DeleteReport report = TRY(delete_image(store, row.id));
+  DeleteReport report = TRY(delete_image(store, row.id, true));
   out.freed_bytes += report.freed_bytes;
   for (const std::string& digest : report.deleted)
     out.lines += fmt::format("deleted: {}\n", digest);

@@ -34,7 +34,19 @@ Result<oci::ContainerConfig> changed_config(store::Store& store, const oci::Plat
   }
   build::LowerOptions options;
   options.platform = platform;
-  return TRY(build::lower(store, file, options)).config.config;
+  oci::ContainerConfig config = TRY(build::lower(store, file, options)).config.config;
+  // FROM scratch gives PATH and a working directory; an imported root file system gets only
+  // what the changes say, as docker does it.
+  auto says = [&](std::string_view what) {
+    return std::any_of(changes.begin(), changes.end(), [&](const std::string& change) {
+      return change.find(what) != std::string::npos;
+    });
+  };
+  if (!says("PATH"))
+    std::erase_if(config.env, [](const std::string& entry) { return entry.starts_with("PATH="); });
+  config.args_escaped = false;  // a mark of BuildKit's CMD
+  if (config.working_dir == "/" && !says("/")) config.working_dir.clear();
+  return config;
 }
 
 Result<oci::Platform> platform_of(Context& context, const Arguments& arguments) {

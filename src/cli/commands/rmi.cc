@@ -74,7 +74,7 @@ class Remover {
   }
 
   Result<void> delete_record(const Sha256Digest& image) {
-    DeleteReport report = TRY(delete_image(store_, image));
+    DeleteReport report = TRY(delete_image(store_, image, true));
     for (const std::string& digest : report.deleted)
       context_.out(fmt::format("Deleted: {}\n", digest));
     return {};

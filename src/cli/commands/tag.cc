@@ -1,6 +1,7 @@
 // kasane tag (reference 1.2).
 #include <fmt/format.h>
 
+#include "base/diagnostic.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "oci/reference.h"
@@ -10,22 +11,23 @@
 namespace kasane::cli {
 namespace {
 
-Result<oci::Reference> target_reference(const std::string& text) {
-  auto parsed = oci::Reference::parse(text);
-  if (!parsed)
-    return Error(ErrorKind::kInvalid,
-                 fmt::format("parsing reference: {} is not a valid repository/tag: {}", quote(text),
-                             parsed.error().message()));
-  if (!parsed->digest.empty())
+Result<oci::Reference> target_reference(const oci::Reference& parsed) {
+  if (!parsed.digest.empty())
     return Error(ErrorKind::kInvalid, "refusing to create a tag with a digest reference");
-  if (parsed->familiar_name() == "sha256")
+  if (parsed.familiar_name() == "sha256")
     return Error(ErrorKind::kInvalid,
                  "refusing to create an ambiguous tag using digest algorithm as name");
-  return parsed->with_default_tag();
+  return parsed.with_default_tag();
 }
 
 Result<int> run_tag(Context& context, const Arguments& arguments) {
-  oci::Reference target = TRY(target_reference(arguments.positional()[1]));
+  auto parsed = oci::Reference::parse(arguments.positional()[1]);
+  if (!parsed) {  // docker's client says this itself, in its own words
+    context.err(fmt::format("Error parsing reference: {} is not a valid repository/tag: {}\n",
+                            quote(arguments.positional()[1]), sanitize(parsed.error().message())));
+    return 1;
+  }
+  oci::Reference target = TRY(target_reference(*parsed));
   store::Store* store = TRY(context.store(false));
   Sha256Digest image = TRY(transfer::find_image(*store, arguments.positional()[0]));
   TRY(store->tag(image, target.canonical()));

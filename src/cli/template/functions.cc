@@ -183,11 +183,7 @@ Result<Value> call_not(Args args) { return Value::boolean(!args[0].unbox().truth
 
 Result<Value> call_logic(Args args) { return args.back(); }  // and, or: see the executor
 
-Result<Value> call_call(Args args) {
-  Value function = args[0].unbox();
-  if (!function.valid()) return fail("call of nil");
-  return fail(fmt::format("non-function {} of type {}", format_v(function), function.type_name()));
-}
+Result<Value> call_call(Args) { return fail("call of nil"); }  // the rest: see the executor
 
 // ---- text
 

@@ -52,7 +52,8 @@ class Writer {
         out += json_number(value.as_real());
         return;
       case Kind::kString:
-        out += &value.type() == &types::kNumber ? value.text() : json_string(value.text(), escape_);
+        out += &value.type() == &types::kNumber ? value.text()
+                                                : json_string(value.json_text(), escape_);
         return;
       case Kind::kList:
         return write_list(value);

@@ -101,7 +101,8 @@ Result<Number> parse_number(std::string_view text, bool character) {
       rune = first.value;
       rest.remove_prefix(first.width);
     }
-    if (!good || !rest.empty())
+    if (!good) return Error(ErrorKind::kInvalid, "invalid syntax");
+    if (!rest.empty())
       return Error(ErrorKind::kInvalid, fmt::format("malformed character constant: {}", text));
     return Number{Value::integer(rune)};
   }

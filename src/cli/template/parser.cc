@@ -100,8 +100,7 @@ class Parser {
     auto [it, fresh] = trees_.roots.try_emplace(name, nullptr);
     if (!fresh && blank) return {};
     if (!fresh && !it->second->children.empty())
-      return Error(ErrorKind::kInvalid,
-                   fmt::format("template: multiple definition of template {}", go_quote(name)));
+      return error(fmt::format("template: multiple definition of template {}", go_quote(name)));
     it->second = std::move(root);
     return {};
   }
@@ -175,7 +174,7 @@ class Parser {
       case TokenType::kWith:
         return control(token.pos, NodeType::kWith, "with");
       case TokenType::kTemplate:
-        return template_control(token.pos);
+        return template_control();
       default:
         break;
     }
@@ -224,8 +223,8 @@ class Parser {
     return node;
   }
 
-  Result<NodePtr> template_control(size_t pos) {
-    NodePtr node = make(NodeType::kTemplate, pos);
+  Result<NodePtr> template_control() {
+    NodePtr node = make(NodeType::kTemplate, peek_non_space().pos);
     node->text = TRY(template_name("template clause"));
     if (peek_non_space().type == TokenType::kRightDelim)
       next();

@@ -59,10 +59,15 @@ class Executor {
   }
 
   // ---- statements
+  // Go looks the name up before it evaluates the argument.
+  Result<void> require_template(const std::string& name) {
+    if (trees_.roots.contains(name)) return {};
+    return error(fmt::format("template {} not defined", go_quote(name)));
+  }
+
   Result<void> call_template(const std::string& name, const Value& data) {
+    TRY(require_template(name));
     auto found = trees_.roots.find(name);
-    if (found == trees_.roots.end())
-      return error(fmt::format("template {} not defined", go_quote(name)));
     if (++calls_ > kMaxCalls)
       return error(fmt::format("exceeded maximum template depth ({})", kMaxCalls));
     auto outer = std::exchange(variables_, {{"$", data}});
@@ -97,6 +102,8 @@ class Executor {
       case NodeType::kRange:
         return range(dot, node);
       case NodeType::kTemplate: {
+        at(node);
+        TRY(require_template(node.text));
         Value data;
         if (node.pipe) data = TRY(pipeline(dot, *node.pipe));
         at(node);
@@ -189,7 +196,6 @@ class Executor {
       case Kind::kNil:
         break;
       default:
-        at(node);
         return error(fmt::format("range can't iterate over {}", format_v(value)));
     }
     Flow flow = Flow::kNext;
@@ -260,7 +266,6 @@ class Executor {
   Result<Value> chain(const Value& dot, const Node& node, const Words& words, const Value* final) {
     at(node);
     Value receiver = TRY(argument(dot, Param::kReflect, *node.children[0]));
-    at(node);
     return field_chain(dot, receiver, node, node.idents, words, final);
   }
 
@@ -343,6 +348,12 @@ class Executor {
     for (size_t i = 1; i < words.size(); ++i)
       values.push_back(TRY(argument(dot, param_at(*function, i - 1), *words[i])));
     if (final) values.push_back(TRY(check(*final, param_at(*function, values.size()))));
+    if (node.text == "call" && values[0].unbox().valid()) {  // no value here is a function
+      at(whole);
+      return error(fmt::format("error calling call: non-function {} of type {}",
+                               words.size() > 1 ? words[1]->str() : "",
+                               values[0].unbox().type_name()));
+    }
     auto result = function->call(values);
     if (!result) {
       at(whole);

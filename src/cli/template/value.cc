@@ -44,6 +44,12 @@ Value Value::string(std::string text, const GoType& type) {
   return value;
 }
 
+Value Value::stringer(std::string printed, std::string in_json, const GoType& type) {
+  Value value = string(std::move(printed), type);
+  value.json_text_ = std::make_shared<const std::string>(std::move(in_json));
+  return value;
+}
+
 Value Value::list(List items, const GoType& type) {
   Value value;
   value.kind_ = Kind::kList;

@@ -64,6 +64,8 @@ class Value {
   static Value integer(int64_t value, const GoType& type = types::kInt);
   static Value real(double value);
   static Value string(std::string text, const GoType& type = types::kString);
+  // A type with its own String() and MarshalJSON(), such as time.Time.
+  static Value stringer(std::string printed, std::string in_json, const GoType& type);
   static Value list(List items, const GoType& type);
   static Value map(Map entries, const GoType& type);
   static Value object(Struct fields, const GoType& type);
@@ -86,6 +88,8 @@ class Value {
   int64_t as_int() const { return number_; }
   double as_real() const { return real_; }
   const std::string& text() const;
+  // What JSON shows of a string: its own MarshalJSON, if it has one.
+  const std::string& json_text() const { return json_text_ ? *json_text_ : text(); }
   const List& items() const;   // empty for a nil slice
   const Map& entries() const;  // empty for a nil map
   const Struct& fields() const;
@@ -103,6 +107,7 @@ class Value {
   int64_t number_ = 0;
   double real_ = 0;
   std::shared_ptr<const std::string> text_;
+  std::shared_ptr<const std::string> json_text_;  // stringer() only
   std::shared_ptr<const List> list_;
   std::shared_ptr<const Map> map_;
   std::shared_ptr<const Struct> struct_;

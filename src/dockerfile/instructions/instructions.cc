@@ -55,8 +55,9 @@ Result<Instruction> parse_instruction(const Node& node) {
   std::string keyword = to_upper(node.keyword.text);
   for (const Entry& entry : kInstructions) {
     if (entry.keyword != keyword) continue;
-    Instruction out{node.span, node.keyword,  node.original,
-                    {},        node.comments, TRY(entry.parse(node))};
+    // On its own line: g++ 12 leaks members already made when TRY leaves a braced list.
+    InstructionValue value = TRY(entry.parse(node));
+    Instruction out{node.span, node.keyword, node.original, {}, node.comments, std::move(value)};
     for (const Word& flag : node.flags) out.flags.push_back(to_flag(flag));
     return out;
   }

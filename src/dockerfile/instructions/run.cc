@@ -32,8 +32,10 @@ Result<InstructionValue> parse_run(const Node& node) {
                                             {"security", Kind::kString},
                                             {"device", Kind::kList}}));
   Run out;
-  for (const Word& csv : flags.get_all("mount"))
-    out.mounts.push_back({csv, TRY(parse_mount(csv, nullptr))});
+  for (const Word& csv : flags.get_all("mount")) {
+    Mount parsed = TRY(parse_mount(csv, nullptr));
+    out.mounts.push_back({csv, std::move(parsed)});
+  }
   out.network = TRY(parse_network(flags.get("network")));
   out.security = TRY(parse_security(flags.get("security")));
   out.devices = flags.get_all("device");
