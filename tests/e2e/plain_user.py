@@ -8,6 +8,7 @@ puts a file over another in a private mount namespace (/etc/passwd, /etc/subuid:
 
 import ctypes
 import os
+import shutil
 import signal
 import sys
 
@@ -66,12 +67,15 @@ def main():
     if no_userns and enter_user_namespace():
         with open("/proc/sys/user/max_user_namespaces", "w", encoding="ascii") as f:
             f.write("0\n")
+    # Opened while still root: the checkout may lie where a plain user cannot go (/root).
+    path = shutil.which(program[0]) or sys.exit(f"{program[0]}: not found")
+    executable = os.open(path, os.O_RDONLY)
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
     if no_userns and libc.unshare(CLONE_NEWUSER) == 0:
         sys.exit("user namespaces are not forbidden here")
-    os.execvp(program[0], program)
+    os.execve(executable, program, os.environ)
 
 
 main()

@@ -35,17 +35,19 @@ Result<oci::ContainerConfig> changed_config(store::Store& store, const oci::Plat
   build::LowerOptions options;
   options.platform = platform;
   oci::ContainerConfig config = TRY(build::lower(store, file, options)).config.config;
-  // FROM scratch gives PATH and a working directory; an imported root file system gets only
-  // what the changes say, as docker does it.
-  auto says = [&](std::string_view what) {
-    return std::any_of(changes.begin(), changes.end(), [&](const std::string& change) {
-      return change.find(what) != std::string::npos;
-    });
-  };
-  if (!says("PATH"))
+  // FROM scratch gives PATH, a working directory and BuildKit's mark of CMD; an imported root
+  // file system gets only what the changes say, as docker does it.
+  bool path = false;
+  bool workdir = false;
+  for (const dockerfile::Instruction& instruction : file.stages[0].instructions) {
+    workdir = workdir || std::holds_alternative<dockerfile::Workdir>(instruction.value);
+    if (const auto* env = std::get_if<dockerfile::Env>(&instruction.value))
+      for (const dockerfile::KeyValue& pair : env->pairs) path = path || pair.key.text == "PATH";
+  }
+  if (!path)
     std::erase_if(config.env, [](const std::string& entry) { return entry.starts_with("PATH="); });
-  config.args_escaped = false;  // a mark of BuildKit's CMD
-  if (config.working_dir == "/" && !says("/")) config.working_dir.clear();
+  if (!workdir) config.working_dir.clear();
+  config.args_escaped = false;
   return config;
 }
 

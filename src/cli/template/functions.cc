@@ -193,9 +193,12 @@ Result<Value> call_printf(Args args) {
   return Value::string(sprintf(args[0].text(), args.subspan(1)));
 }
 
-// template.evalArgs: one string as it is, else Sprint.
+// template.evalArgs: Sprint, with "<no value>" where nothing is.
 std::string joined(Args args) {
-  return args.size() == 1 && args[0].kind() == Kind::kString ? args[0].text() : sprint(args);
+  std::vector<Value> values;
+  for (const Value& value : args)
+    values.push_back(value.unbox().valid() ? value : Value::string("<no value>"));
+  return sprint(values);
 }
 
 Result<Value> call_html(Args args) {
@@ -320,8 +323,7 @@ Result<Value> call_title(Args args) {  // strings.Title
   std::string text = args[0].text();
   bool word = false;
   for (char& c : text) {
-    bool letter =
-        std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '\'' || (c & 0x80);
+    bool letter = std::isalnum(static_cast<unsigned char>(c)) || c == '_' || (c & 0x80);
     if (letter && !word) c = static_cast<char>((c & 0x80) ? c : std::toupper(c));
     word = letter;
   }

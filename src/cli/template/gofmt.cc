@@ -96,6 +96,8 @@ class Printer {
     const int64_t number = value.as_int();
     const uint64_t size =
         number < 0 ? 0 - static_cast<uint64_t>(number) : static_cast<uint64_t>(number);
+    // Negative and too large numbers are no code points: U+FFFD, as Go prints them.
+    const uint32_t rune = number < 0 || size > 0x10ffff ? 0x110000 : static_cast<uint32_t>(size);
     switch (spec.verb) {
       case 'v':
       case 'd':
@@ -111,14 +113,20 @@ class Printer {
       case 'X':
         return signed_digits(spec, number < 0, digits_of(size, 16, true), spec.sharp ? "0X" : "");
       case 'c':
-        return pad(spec, rune_text(static_cast<char32_t>(std::min<uint64_t>(size, 0x110000))));
+        return pad(spec, rune_text(rune));
       case 'q':
-        return pad(spec, quote_rune(static_cast<uint32_t>(std::min<uint64_t>(size, 0x110000))));
+        return pad(spec, quote_rune(rune));
       case 'U':
-        return pad(spec, fmt::format("U+{:04X}", size));
+        return pad(spec, unicode(spec, size));
       default:
         return bad_verb(spec, value);
     }
+  }
+
+  static std::string unicode(const Spec& spec, uint64_t rune) {
+    std::string text = fmt::format("U+{:04X}", rune);
+    if (!spec.sharp || rune > 0x10ffff || !is_printable(static_cast<uint32_t>(rune))) return text;
+    return text + " '" + rune_text(static_cast<char32_t>(rune)) + "'";
   }
 
   std::string signed_digits(const Spec& spec, bool negative, std::string digits,
@@ -177,7 +185,7 @@ class Printer {
         return pad(spec, std::move(text));
       case 'q':
         if (spec.sharp && text.find('`') == std::string::npos) return pad(spec, "`" + text + "`");
-        return pad(spec, go_quote(text));
+        return pad(spec, go_quote(text, spec.plus));
       case 'x':
       case 'X': {
         std::string hex;
@@ -354,12 +362,15 @@ class Formatter {
     }
     int value = 0;
     size_t length = 0;
-    while (length < rest_.size() && rest_[length] >= '0' && rest_[length] <= '9') {
-      value = value > kMaxNumber ? value : value * 10 + (rest_[length] - '0');
-      ++length;
+    for (; length < rest_.size() && rest_[length] >= '0' && rest_[length] <= '9'; ++length) {
+      if (value > kMaxNumber) {  // crazy: Go gives up on the rest of the format
+        rest_ = {};
+        return std::nullopt;
+      }
+      value = value * 10 + (rest_[length] - '0');
     }
     rest_.remove_prefix(length);
-    if (length == 0 || value > kMaxNumber) return std::nullopt;
+    if (length == 0) return std::nullopt;
     if (after_index) good_index_ = false;
     return value;
   }

@@ -10,7 +10,8 @@
 
 namespace kasane::cli::tmpl {
 
-std::string go_quote(std::string_view text);
+// ascii: every rune above 0x7f is escaped (%+q).
+std::string go_quote(std::string_view text, bool ascii = false);
 std::string format_v(const Value& value);  // %v
 std::string sprint(std::span<const Value> values);
 std::string sprintln(std::span<const Value> values);

@@ -305,9 +305,18 @@ class Lexer {
     accept("i");
     if (pos_ < text_.size() && is_letter_or_digit(peek())) {
       next();
-      return error("bad number syntax: " + go_quote(text_.substr(start_, pos_ - start_)));
+      return bad_number();
+    }
+    // A sign right behind starts the imaginary part of a complex number, which is refused.
+    if (accept("+-")) {
+      accept_run("0123456789_.eEi");
+      return bad_number();
     }
     emit(TokenType::kNumber);
+  }
+
+  void bad_number() {
+    error("bad number syntax: " + go_quote(text_.substr(start_, pos_ - start_)));
   }
 
   std::string_view text_;

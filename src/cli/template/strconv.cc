@@ -10,7 +10,7 @@
 
 namespace kasane::cli::tmpl {
 
-std::string go_quote(std::string_view text) {
+std::string go_quote(std::string_view text, bool ascii) {
   std::string out = "\"";
   while (!text.empty()) {
     const Rune rune = decode_rune(text);
@@ -20,7 +20,7 @@ std::string go_quote(std::string_view text) {
     } else if (r == '"' || r == '\\') {
       out += '\\';
       out += static_cast<char>(r);
-    } else if (is_printable(r)) {
+    } else if (is_printable(r) && (r < 0x80 || !ascii)) {
       out += text.substr(0, rune.width);
     } else if (constexpr std::string_view kNamed = "\a\b\f\n\r\t\v";
                r < 0x80 && kNamed.find(static_cast<char>(r)) != std::string_view::npos) {
