@@ -29,7 +29,16 @@ class ContextTree : public SourceTree {
   void learned(const SourceEntry& entry, const Sha256Digest& digest) override;
   std::string why_absent(std::string_view path) override;
 
-  int fd() const { return root_.get(); }
+  // Digest over the identity (inode, size, times, mode) of everything at and below `path`
+  // that the ignore file lets through, taken once, without keeping entries. Equal
+  // fingerprints: nothing changed. nullopt when a symlink leads there or nothing is there.
+  struct Fingerprint {
+    Sha256Digest digest;
+    bool is_directory = false;
+    bool settled = false;  // no change was so recent that another could look the same
+  };
+  Result<std::optional<Fingerprint>> fingerprint(const std::string& path);
+
   void save_stat_cache() { stat_cache_.save(); }
 
  private:
@@ -58,6 +67,10 @@ class ContextTree : public SourceTree {
                                         const dockerfile::IgnoreVerdict& parent);
   Result<bool> has_included_below(const std::string& directory);
 
+  struct FingerprintWalk;
+  Result<void> fingerprint_directory(FingerprintWalk& walk, int fd, const std::string& path,
+                                     const dockerfile::IgnoreVerdict& verdict);
+
   UniqueFd root_;
   std::string path_;
   dockerfile::IgnoreMatcher ignore_;
@@ -65,6 +78,8 @@ class ContextTree : public SourceTree {
   StatCache stat_cache_;
   std::mutex mutex_;
   std::unordered_map<std::string, Directory> directories_;
+  std::mutex fingerprint_mutex_;
+  std::map<std::string, Fingerprint> fingerprints_;
 };
 
 }  // namespace kasane::build

@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <set>
+
 namespace kasane::build {
 namespace {
 
@@ -100,6 +102,41 @@ TEST_F(ContextTest, OwnersAreRootWhoeverOwnsTheFiles) {
   SourcePtr entry = *tree->lookup("f");
   EXPECT_EQ(entry->entry.uid, 0u);
   EXPECT_EQ(entry->entry.gid, 0u);
+}
+
+TEST_F(ContextTest, FingerprintSeesEveryChangeAndOnlyWhatIsNotIgnored) {
+  write("src/a", "1");
+  write("src/deep/b", "2");
+  write("tmp/x", "3");
+  auto print = [&](const std::string& path) {
+    auto tree = open("tmp\n");
+    auto fingerprint = tree->fingerprint(path);
+    return fingerprint->has_value() ? (*fingerprint)->digest.hex() : "none";
+  };
+  const std::string before = print("src");
+  EXPECT_EQ(print("src"), before);
+  write("tmp/x", "changed");
+  EXPECT_EQ(print("src"), before);
+  std::set<std::string> seen{before};
+  auto expect_new = [&](const char* what) { EXPECT_TRUE(seen.insert(print("src")).second) << what; };
+  write("src/deep/b", "other");
+  expect_new("content");
+  ASSERT_EQ(::chmod((directory_->path() + "/src/a").c_str(), 0600), 0);
+  expect_new("mode");
+  write("src/deep/new", "");
+  expect_new("new file");
+  ASSERT_EQ(::unlink((directory_->path() + "/src/deep/new").c_str()), 0);
+  expect_new("removed file");
+  link("src", "alias");
+  EXPECT_EQ(print("alias"), "none");
+  EXPECT_EQ(print("alias/deep"), "none");
+  EXPECT_EQ(print("absent"), "none");
+}
+
+TEST_F(ContextTest, AFingerprintOfAFreshChangeMayNotBeKept) {
+  write("f", "x");
+  auto tree = open();
+  EXPECT_FALSE((*tree->fingerprint(""))->settled);
 }
 
 }  // namespace

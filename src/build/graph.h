@@ -50,6 +50,7 @@ struct RunOp {
 struct CopyOp {
   CopyRequest request;                // chown is resolved when the parent's files are known
   std::optional<std::string> chown;   // as written, expanded
+  std::string chmod_text;             // request.chmod as written, expanded
   bool is_add = false;
   bool unpack = false;                // ADD of local archives
   bool link = false;

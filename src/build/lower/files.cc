@@ -63,7 +63,8 @@ Result<CopyOp> Lowerer::lower_copy(StageState& state, const dockerfile::CopyBase
   if (directory && !op.request.destination.ends_with('/')) op.request.destination += '/';
   if (copy.chown) op.chown = TRY(expand(state, *copy.chown));
   if (copy.chmod) {
-    Result<ModeChange> mode = ModeChange::parse(TRY(expand(state, *copy.chmod)));
+    op.chmod_text = TRY(expand(state, *copy.chmod));
+    Result<ModeChange> mode = ModeChange::parse(op.chmod_text);
     if (!mode) return std::move(mode.error()).at(copy.chmod->span);
     op.request.chmod = std::move(*mode);
   }
@@ -120,7 +121,7 @@ void Lowerer::add_copy(StageState& state, const dockerfile::Instruction& instruc
   const auto& base = verb == "COPY"
                          ? static_cast<const dockerfile::CopyBase&>(std::get<dockerfile::Copy>(instruction.value))
                          : std::get<dockerfile::Add>(instruction.value);
-  if (base.chmod) text += " --chmod=" + base.chmod->text;
+  if (base.chmod) text += " --chmod=" + op.chmod_text;
   for (const CopySource& source : op.request.sources) text += " " + source.path;
   for (const InlineFile& file : op.request.inline_files) text += " <<" + file.name;
   Result<std::string> destination = expand(state, base.destination);

@@ -5,6 +5,7 @@
 
 #include "build/archive.h"
 #include "build/image_tree.h"
+#include "build/ops/shortcut.h"
 #include "build/ops/step.h"
 
 namespace kasane::build {
@@ -40,6 +41,7 @@ struct CopyStep {
   store::RootfsView below;
   SourceTree& tree;
   CopyRequest request;
+  Sha256Digest key;  // the step's, once it is known
 
   Result<LayerPlan> plan(bool detect_archives, std::vector<PendingArchive>* archives) {
     LayerPlan planned(below);
@@ -64,8 +66,9 @@ Result<VertexResult> write_then_look(CopyStep& step, LayerPlan& plan, const Sha2
   std::unique_ptr<store::LayerWriter> writer = TRY(store::new_layer(step.env.store));
   TRY(write_plan(plan, *writer, [&] { return step.input.stop.stop_requested(); }));
   StepKey key = key_of(step.env, step.op, TRY(plan_digest(plan)), parent);
+  step.key = key.digest();
   StepLock lock(step.env, key);
-  std::optional<VertexResult> cached = TRY(find_cached(step.env, step.input, key));
+  std::optional<VertexResult> cached = TRY(find_cached(step.env, step.input, step.key));
   if (cached) return std::move(*cached);
   VertexResult explained = explain_miss(step.env, step.input, key, &plan);
   store::LayerPtr layer = TRY(writer->commit());
@@ -75,8 +78,9 @@ Result<VertexResult> write_then_look(CopyStep& step, LayerPlan& plan, const Sha2
 Result<VertexResult> look_then_write(CopyStep& step, LayerPlan& plan, const Sha256Digest* parent) {
   Clock::time_point start = Clock::now();
   StepKey key = key_of(step.env, step.op, TRY(plan_digest(plan)), parent);
+  step.key = key.digest();
   StepLock lock(step.env, key);
-  std::optional<VertexResult> cached = TRY(find_cached(step.env, step.input, key));
+  std::optional<VertexResult> cached = TRY(find_cached(step.env, step.input, step.key));
   if (cached) return std::move(*cached);
   VertexResult explained = explain_miss(step.env, step.input, key, &plan);
   if (!step.op.is_add || !step.op.unpack) {
@@ -94,27 +98,43 @@ Result<VertexResult> look_then_write(CopyStep& step, LayerPlan& plan, const Sha2
   return finish_step(step.env, step.input, key, std::move(layer), since(start), std::move(explained));
 }
 
-}  // namespace
-
-Result<VertexResult> run_copy(BuildEnvironment& env, const StepInput& input, const CopyOp& op) {
-  std::unique_ptr<ImageTree> image;
-  if (op.from != kNoVertex || op.from_scratch)
-    image = std::make_unique<ImageTree>(input.from ? *input.from : std::vector<store::LayerPtr>());
-  SourceTree& tree = image ? static_cast<SourceTree&>(*image) : env.context;
-  store::RootfsView users(input.below);
-  CopyStep step{env, input, op,
-                store::RootfsView(op.link ? std::vector<store::LayerPtr>() : input.below),  // K27
-                tree, op.request};
+Result<VertexResult> plan_and_run(CopyStep& step, const store::RootfsView& users) {
+  const CopyOp& op = step.op;
   if (op.chown) step.request.chown = TRY(resolve_chown(users, *op.chown));
   LayerPlan plan = TRY(step.plan(false, nullptr));
   step.complete(plan);
   // What an archive unpacks to depends on the symlinks below it, so there the parent counts.
   bool unpacks = op.is_add && op.unpack && has_file_source(plan);
   Sha256Digest parent;
-  if (unpacks) parent = store::chain_content_id(input.below);
+  if (unpacks) parent = store::chain_content_id(step.input.below);
   const Sha256Digest* key_parent = unpacks ? &parent : nullptr;
   if (!unpacks && mostly_unread(plan)) return write_then_look(step, plan, key_parent);
   return look_then_write(step, plan, key_parent);
+}
+
+}  // namespace
+
+Result<VertexResult> run_copy(BuildEnvironment& env, const StepInput& input, const CopyOp& op) {
+  std::optional<Shortcut> shortcut = TRY(copy_shortcut(env, input, op));
+  if (shortcut)
+    if (std::optional<Sha256Digest> key = TRY(follow_shortcut(env, *shortcut)))
+      if (std::optional<VertexResult> cached = TRY(find_cached(env, input, *key)))
+        return std::move(*cached);
+  std::unique_ptr<ImageTree> image;
+  if (op.from != kNoVertex || op.from_scratch)
+    image = std::make_unique<ImageTree>(input.from ? *input.from : std::vector<store::LayerPtr>());
+  SourceTree& tree = image ? static_cast<SourceTree&>(*image) : env.context;
+  store::RootfsView users(input.below);
+  CopyStep step{env,
+                input,
+                op,
+                store::RootfsView(op.link ? std::vector<store::LayerPtr>() : input.below),  // K27
+                tree,
+                op.request,
+                {}};
+  VertexResult result = TRY(plan_and_run(step, users));
+  if (shortcut) TRY(keep_shortcut(env, *shortcut, step.key, result.own->diff_id()));
+  return result;
 }
 
 }  // namespace kasane::build

@@ -136,7 +136,7 @@ Result<VertexResult> run_run(BuildEnvironment& env, const StepInput& input, cons
   auto start = std::chrono::steady_clock::now();
   StepKey key = key_of(env, input, op);
   StepLock lock(env, key);
-  std::optional<VertexResult> cached = TRY(find_cached(env, input, key));
+  std::optional<VertexResult> cached = TRY(find_cached(env, input, key.digest()));
   if (cached) return std::move(*cached);
   VertexResult explained = explain_miss(env, input, key, nullptr);
   store::LayerPtr layer = TRY(execute(env, input, op));

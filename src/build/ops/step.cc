@@ -76,8 +76,8 @@ VertexResult result_of(const StepInput& input, store::LayerPtr layer, int64_t cr
 }
 
 Result<std::optional<VertexResult>> find_step(BuildEnvironment& env, const StepInput& input,
-                                              const StepKey& key) {
-  std::optional<store::StepRow> row = TRY(env.store.find_step(key.digest()));
+                                              const Sha256Digest& key) {
+  std::optional<store::StepRow> row = TRY(env.store.find_step(key));
   if (!row) return std::optional<VertexResult>();
   Result<store::LayerPtr> layer = store::open_layer(env.store, row->diff_id);
   if (!layer) return std::optional<VertexResult>();  // lost or damaged: the step runs again
@@ -116,8 +116,8 @@ Result<exec::Executor*> BuildEnvironment::executor() {
 }
 
 Result<std::optional<VertexResult>> find_cached(BuildEnvironment& env, const StepInput& input,
-                                                const StepKey& key) {
-  if (env.no_cache && !StepLock::made_in_this_build(env, key.digest()))
+                                                const Sha256Digest& key) {
+  if (env.no_cache && !StepLock::made_in_this_build(env, key))
     return std::optional<VertexResult>();
   std::optional<VertexResult> result = TRY(find_step(env, input, key));
   if (!result) return std::optional<VertexResult>();
@@ -163,7 +163,7 @@ Result<VertexResult> finish_step(BuildEnvironment& env, const StepInput& input, 
                                  store::LayerPtr layer, uint64_t duration_ns,
                                  VertexResult explained) {
   std::optional<VertexResult> faster;
-  if (!env.no_cache) faster = TRY(find_step(env, input, key));
+  if (!env.no_cache) faster = TRY(find_step(env, input, key.digest()));
   if (faster) {
     faster->reason = std::move(explained.reason);
     faster->details = std::move(explained.details);

@@ -80,7 +80,7 @@ Result<VertexResult> run_run(BuildEnvironment& env, const StepInput& input, cons
 
 // The cached result for this key, or nullopt. The caller holds a StepLock of the key.
 Result<std::optional<VertexResult>> find_cached(BuildEnvironment& env, const StepInput& input,
-                                                const StepKey& key);
+                                                const Sha256Digest& key);
 // Remembers a new layer under its key and makes the result. When another process was faster,
 // its result is taken, so that both builds give the image of the next one. `reason` comes from explain_miss().
 Result<VertexResult> finish_step(BuildEnvironment& env, const StepInput& input, const StepKey& key,
