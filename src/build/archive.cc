@@ -136,10 +136,10 @@ Result<PlannedEntry> linked_entry(LayerPlan& plan, const std::string& directory,
 
 }  // namespace
 
-Result<void> UnpackedArchives::add(LayerPlan& plan, SourceTree& tree, const PendingArchive& archive,
+Result<void> UnpackedArchives::add(LayerPlan& plan, const PendingArchive& archive,
                                    const std::optional<Owner>& chown) {
   if (!spool_) spool_ = TRY(Spool::make(store_));
-  std::unique_ptr<ByteSource> file = TRY(tree.open(*archive.source));
+  std::unique_ptr<ByteSource> file = TRY(archive.tree->open(*archive.source));
   OpenedStream opened = TRY(open_decompressed(*file));
   tar::Reader reader(*opened.source);
   for (;;) {

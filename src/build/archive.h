@@ -20,7 +20,7 @@ class UnpackedArchives {
  public:
   explicit UnpackedArchives(store::Store& store);
   ~UnpackedArchives();
-  Result<void> add(LayerPlan& plan, SourceTree& tree, const PendingArchive& archive,
+  Result<void> add(LayerPlan& plan, const PendingArchive& archive,
                    const std::optional<Owner>& chown);
 
  private:

@@ -43,16 +43,16 @@ void fill_times(std::vector<oci::HistoryEntry>& history) {
 
 }  // namespace
 
-oci::ImageConfig assemble_config(const Graph& graph, const std::map<VertexId, VertexResult>& results,
+oci::ImageConfig assemble_config(const Target& target, const std::map<VertexId, VertexResult>& results,
                                  std::optional<int64_t> epoch) {
-  oci::ImageConfig config = graph.config;
+  oci::ImageConfig config = target.config;
   complete_base_history(config);
   std::string epoch_text = epoch ? oci::format_time(*epoch * 1'000'000'000) : std::string();
   config.diff_ids.clear();
-  if (graph.result != kNoVertex)
-    for (const store::LayerPtr& layer : results.at(graph.result).layers)
+  if (target.result != kNoVertex)
+    for (const store::LayerPtr& layer : results.at(target.result).layers)
       config.diff_ids.push_back(layer->diff_id());
-  for (const HistoryItem& item : graph.history) {
+  for (const HistoryItem& item : target.history) {
     oci::HistoryEntry entry;
     entry.created_by = item.created_by;
     entry.comment = kDockerfileComment;
@@ -63,7 +63,7 @@ oci::ImageConfig assemble_config(const Graph& graph, const std::map<VertexId, Ve
     config.history.push_back(std::move(entry));
   }
   fill_times(config.history);
-  if (epoch && !graph.history.empty())
+  if (epoch && !target.history.empty())
     config.created = epoch_text;
   else if (!config.history.empty())
     config.created = config.history.back().created;

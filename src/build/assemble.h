@@ -10,7 +10,7 @@
 namespace kasane::build {
 
 // Fills rootfs, history and times. `epoch`: SOURCE_DATE_EPOCH in seconds.
-oci::ImageConfig assemble_config(const Graph& graph, const std::map<VertexId, VertexResult>& results,
+oci::ImageConfig assemble_config(const Target& target, const std::map<VertexId, VertexResult>& results,
                                  std::optional<int64_t> epoch);
 
 }  // namespace kasane::build

@@ -9,88 +9,15 @@
 #include <set>
 #include <thread>
 
-#include "build/assemble.h"
+#include "build/deliver.h"
+#include "build/inputs.h"
 #include "build/lower/lower.h"
 #include "build/scheduler.h"
 #include "dockerfile/args.h"
-#include "dockerfile/parser.h"
 #include "oci/reference.h"
 
 namespace kasane::build {
 namespace {
-
-constexpr uint64_t kMaxIgnoreFile = 4u << 20;
-
-struct Inputs {
-  dockerfile::Dockerfile file;
-  dockerfile::IgnoreMatcher ignore;
-  std::string ignore_name = ".dockerignore";
-  std::string context_path;  // canonical
-  std::string file_name;     // as shown
-};
-
-Result<std::string> canonical_directory(const std::string& directory) {
-  char resolved[PATH_MAX];
-  if (!::realpath(directory.c_str(), resolved)) {
-    if (errno == ENOENT)
-      return Error(ErrorKind::kNotFound, "unable to prepare context: path \"" + directory + "\" not found")
-          .hint("give the directory that holds the files to copy, for example: kasane build .");
-    return Error::from_errno(errno, "unable to prepare context: " + directory);
-  }
-  struct stat st;
-  if (::stat(resolved, &st) == 0 && !S_ISDIR(st.st_mode))
-    return Error(ErrorKind::kInvalid, "unable to prepare context: \"" + directory + "\" is not a directory");
-  return std::string(resolved);
-}
-
-Result<std::string> read_standard_input() {
-  FdSource source(0, "standard input");
-  StringSink sink;
-  TRY(copy_stream(source, sink, dockerfile::kMaxDockerfileBytes));
-  return std::move(sink.text);
-}
-
-// X01, X02: PATH/Dockerfile, else PATH/dockerfile; -f is relative to the current directory.
-Result<std::string> find_dockerfile(const BuildOptions& options, const std::string& context) {
-  if (options.dockerfile) return *options.dockerfile;
-  for (const char* name : {"/Dockerfile", "/dockerfile"})
-    if (::access((context + name).c_str(), F_OK) == 0) return context + name;
-  return Error(ErrorKind::kNotFound, "failed to read dockerfile: open Dockerfile: no such file or directory")
-      .hint("there is no Dockerfile in " + context + "; name another file with -f");
-}
-
-// G01: <Dockerfile>.dockerignore replaces the one of the context.
-Result<void> read_ignore_file(Inputs& inputs, const std::string& dockerfile_path) {
-  std::string beside = dockerfile_path + ".dockerignore";
-  std::string path = inputs.context_path + "/.dockerignore";
-  if (dockerfile_path != "-" && ::access(beside.c_str(), F_OK) == 0) {
-    path = beside;
-    inputs.ignore_name = inputs.file_name + ".dockerignore";
-  }
-  Result<std::string> text = read_file(path, kMaxIgnoreFile);
-  if (!text && text.error().kind() == ErrorKind::kNotFound) return {};
-  if (!text) return std::move(text.error()).context("read " + inputs.ignore_name);
-  inputs.ignore = TRY(dockerfile::IgnoreMatcher::parse(
-      std::make_shared<SourceText>(inputs.ignore_name, std::move(*text))));
-  return {};
-}
-
-Result<Inputs> read_inputs(const BuildOptions& options) {
-  Inputs inputs;
-  inputs.context_path = TRY(canonical_directory(options.context_dir));
-  std::string path = TRY(find_dockerfile(options, inputs.context_path));
-  std::string text;
-  if (path == "-") {
-    text = TRY(read_standard_input());
-    inputs.file_name = "Dockerfile";
-  } else {
-    text = TRY_CONTEXT(read_file(path, dockerfile::kMaxDockerfileBytes), "failed to read dockerfile");
-    inputs.file_name = path.substr(path.rfind('/') + 1);
-  }
-  TRY(read_ignore_file(inputs, path));
-  inputs.file = TRY(dockerfile::parse(inputs.file_name, std::move(text)));
-  return inputs;
-}
 
 Result<std::vector<std::string>> canonical_tags(const std::vector<std::string>& tags) {
   std::vector<std::string> canonical;
@@ -146,52 +73,51 @@ std::vector<std::string> warnings_of(const BuildOptions& options, const dockerfi
   return warnings;
 }
 
-// Writes nothing when the image and its tags are already there.
-Result<Sha256Digest> store_image(store::Store& store, const oci::ImageConfig& config,
-                                 const std::vector<std::string>& tags, EventBus& events) {
-  Span span(events, "exporting to image");
-  std::string json = config.serialize();
-  Sha256Digest id = sha256(json);
-  if (!store.image_row(id)) {
-    store::ImageRecord record;
-    record.config_json = std::move(json);
-    record.diff_ids = config.diff_ids;
-    record.tags = tags;
-    Result<Sha256Digest> put = store.put_image(record);
-    if (!put) {
-      span.fail(put.error());
-      return put.error();
-    }
-  }
-  span.log("writing image " + id.str() + " done\n", 2);
-  for (const std::string& tag : tags) {
-    std::optional<Sha256Digest> current = TRY(store.find_tag(tag));
-    if (!current || *current != id) TRY(store.tag(id, tag));
-    span.log("naming to " + tag + " done\n", 2);
-  }
-  span.done();
-  return id;
-}
-
 int64_t now_ns() {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
   return now.tv_sec * 1'000'000'000ll + now.tv_nsec;
 }
 
-LowerOptions lower_options(const BuildOptions& options, const Inputs& inputs,
+bool flag_arg(const BuildOptions& options, const std::string& name) {
+  auto it = options.build_args.find(name);
+  return it != options.build_args.end() && (it->second == "1" || it->second == "true");
+}
+
+LowerOptions lower_options(const BuildOptions& options, const Inputs& inputs, NamedContexts& contexts,
                            std::optional<int64_t> epoch, int64_t now) {
   LowerOptions lowering;
   lowering.target = options.target;
   lowering.build_args = options.build_args;
   lowering.labels = options.labels;
   lowering.network = options.network;
-  lowering.platform = oci::Platform::host();
-  lowering.scope_prefix = inputs.context_path + "|" + inputs.file_name;
+  lowering.allow_host_network =
+      options.allow_host_network || options.network == exec::Network::kHost;
+  lowering.allow_insecure = options.allow_insecure;
+  lowering.no_cache = options.no_cache;
+  lowering.no_cache_stages = options.no_cache_stages;
+  lowering.platforms = options.platforms;
+  lowering.platform_asked = !options.platforms.empty();
+  if (options.platforms.empty()) lowering.platforms = {oci::Platform::host()};
+  lowering.multi_platform =
+      lowering.platforms.size() > 1 || flag_arg(options, "BUILDKIT_MULTI_PLATFORM");
+  lowering.contexts = &contexts;
+  lowering.scope_prefix = inputs.context_name + "|" + inputs.file_name;
   lowering.epoch = epoch;
   lowering.now = epoch ? Timespec{*epoch, 0}
                        : Timespec{now / 1'000'000'000, static_cast<uint32_t>(now % 1'000'000'000)};
   return lowering;
+}
+
+RunSettings run_settings(const BuildOptions& options) {
+  RunSettings run = options.run;
+  auto argument = [&](const char* name, std::string& into) {  // A13
+    auto it = options.build_args.find(name);
+    if (it != options.build_args.end() && !it->second.empty()) into = it->second;
+  };
+  argument("BUILDKIT_SANDBOX_HOSTNAME", run.hostname);
+  argument("BUILDKIT_CACHE_MOUNT_NS", run.cache_namespace);
+  return run;
 }
 
 // The store itself comes first: it lays itself out in an empty directory only, and refuses
@@ -210,33 +136,35 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
   if (!options.iidfile.empty()) ::unlink(options.iidfile.c_str());
   std::vector<std::string> tags = TRY(canonical_tags(options.tags));
   std::optional<int64_t> epoch = TRY(source_date_epoch(options));
-  Inputs inputs = TRY(read_inputs(options));
+  NamedContexts contexts(events);
+  for (const std::string& context : options.build_contexts) TRY(contexts.add(context));
   const int64_t now = now_ns();
 
   // From here on nothing that the store holds is deleted under us.
   TRY(store.hold());
-  Graph graph = TRY(lower(store, inputs.file, lower_options(options, inputs, epoch, now)));
+  net::SourceCache downloads(store.path("sources"));
+  Inputs inputs = TRY(read_inputs(store, options, downloads, events, stop));
+  LowerOptions lowering = lower_options(options, inputs, contexts, epoch, now);
+  Graph graph = TRY(lower(store, inputs.file, lowering));
 
   TRY(make_stat_cache_folder(store));
-  std::unique_ptr<ContextTree> context =
-      TRY(ContextTree::open(inputs.context_path, std::move(inputs.ignore), inputs.ignore_name,
-                            store.path("statcache/" + sha256(inputs.context_path).hex())));
-  BuildEnvironment env(store, *context);
+  static const SshAgents kNoAgents;
+  BuildEnvironment env(store, *inputs.context, contexts, options.secrets,
+                       options.ssh ? *options.ssh : kNoAgents);
   env.epoch = epoch;
   env.now_ns = now;
-  env.no_cache = options.no_cache;
-  env.architecture = oci::Platform::host().str();
+  env.run = run_settings(options);
   unsigned jobs = options.jobs ? options.jobs : std::max(1u, std::thread::hardware_concurrency());
-  auto results = run_graph(env, graph, graph.result, jobs, events, stop);
-  context->save_stat_cache();
+  auto results = run_graph(env, graph, jobs, events, stop);
+  inputs.context->save_knowledge();
   if (!results) return results.error();
 
   BuildResult result;
-  result.image = TRY(store_image(store, assemble_config(graph, *results, epoch), tags, events));
+  Delivery delivery{store, options, graph, *results, epoch, tags, lowering.multi_platform, now};
+  TRY(deliver(delivery, events, stop, result));
   result.tags = std::move(tags);
   result.steps = reports_of(graph, *results);
   result.warnings = warnings_of(options, inputs.file, graph);
-  if (!options.iidfile.empty()) TRY(replace_file(options.iidfile, result.image.str()));
   return result;
 }
 

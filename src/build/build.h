@@ -5,26 +5,65 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "base/events.h"
 #include "base/result.h"
+#include "build/secrets.h"
+#include "build/ssh_agent.h"
 #include "exec/executor.h"
+#include "oci/platform.h"
 #include "store/store.h"
+#include "transfer/outputs.h"
 
 namespace kasane::build {
 
+// How every RUN of the build is run.
+struct RunSettings {
+  struct ExtraHost {
+    std::string name, address;
+  };
+  std::string hostname;                 // "" = the usual one
+  std::vector<ExtraHost> extra_hosts;   // --add-host; names count in keys, addresses do not
+  std::vector<exec::Ulimit> ulimits;
+  uint64_t shm_size_bytes = 0;          // 0 = default
+  uint64_t memory_limit_bytes = 0;      // of one step; 0 = none
+  std::string cache_namespace;          // of cache mounts (BUILDKIT_CACHE_MOUNT_NS)
+};
+
+enum class ProvenanceMode { kNone, kMin, kMax };
+
 struct BuildOptions {
-  std::string context_dir;                    // a directory
-  std::optional<std::string> dockerfile;      // path relative to the current directory, or "-"
+  // A directory, "-" (a tar or a Dockerfile on standard input), a git repository or a URL.
+  std::string context;
+  // Path relative to the current directory (of a context that is no directory: in it), or
+  // "-" for standard input.
+  std::optional<std::string> dockerfile;
   std::vector<std::string> tags;              // as given; validated before anything runs
   std::string target;                         // stage name or number; "" = last
   std::map<std::string, std::string> build_args;  // K without value: caller resolves from env
   std::map<std::string, std::string> labels;
+  std::vector<std::string> build_contexts;    // "NAME=VALUE" (S05)
+  std::vector<oci::Platform> platforms;       // empty: this host's
+  SecretValues secrets;
+  const SshAgents* ssh = nullptr;             // null: none
   bool no_cache = false;
+  std::set<std::string> no_cache_stages;      // lower case
   std::optional<exec::Network> network;       // default for RUN
+  bool allow_host_network = false, allow_insecure = false;
+  bool allow_local_delete = false;
+  RunSettings run;
+  // What comes out. None: the image goes into the store.
+  std::vector<transfer::ExportOptions> outputs;
+  std::vector<transfer::Annotation> annotations;
+  bool squash = false;
+  ProvenanceMode provenance = ProvenanceMode::kNone;
+  std::string provenance_builder_id;
+  std::vector<std::string> cache_from, cache_to;  // as written; cache_transfer.h
+  std::string metadata_file;                  // written last
   std::string iidfile;                        // written last; removed at start
   unsigned jobs = 0;                          // parallel steps; 0 = number of processors
 };
@@ -38,7 +77,13 @@ struct StepReport {
 };
 
 struct BuildResult {
-  Sha256Digest image;                  // config digest
+  struct PlatformImage {
+    oci::Platform platform;
+    Sha256Digest id;                   // config digest
+  };
+  std::vector<PlatformImage> images;   // in the order of BuildOptions::platforms
+  Sha256Digest image;                  // the first of them
+  std::string digest;                  // what --iidfile holds
   std::vector<std::string> tags;       // canonical
   std::vector<StepReport> steps;       // file-system steps in Dockerfile order, then stages
   std::vector<std::string> warnings;

@@ -29,17 +29,10 @@ class ContextTree : public SourceTree {
   void learned(const SourceEntry& entry, const Sha256Digest& digest) override;
   std::string why_absent(std::string_view path) override;
 
-  // Digest over the identity (inode, size, times, mode) of everything at and below `path`
-  // that the ignore file lets through, taken once, without keeping entries. Equal
-  // fingerprints: nothing changed. nullopt when a symlink leads there or nothing is there.
-  struct Fingerprint {
-    Sha256Digest digest;
-    bool is_directory = false;
-    bool settled = false;  // no change was so recent that another could look the same
-  };
-  Result<std::optional<Fingerprint>> fingerprint(const std::string& path);
+  // Taken once per path.
+  Result<std::optional<Fingerprint>> fingerprint(const std::string& path) override;
 
-  void save_stat_cache() { stat_cache_.save(); }
+  void save_knowledge() override { stat_cache_.save(); }
 
  private:
   struct Node {

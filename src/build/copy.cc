@@ -25,8 +25,8 @@ std::vector<std::string> components(std::string_view path) {
 
 class CopyPlanner {
  public:
-  CopyPlanner(LayerPlan& plan, SourceTree& tree, const CopyRequest& request)
-      : plan_(plan), tree_(tree), request_(request) {}
+  CopyPlanner(LayerPlan& plan, std::span<SourceTree* const> trees, const CopyRequest& request)
+      : plan_(plan), trees_(trees), request_(request) {}
 
   Result<std::vector<PendingArchive>> run();
 
@@ -53,7 +53,8 @@ class CopyPlanner {
   Error missing(const CopySource& source) const;
 
   LayerPlan& plan_;
-  SourceTree& tree_;
+  std::span<SourceTree* const> trees_;
+  SourceTree* tree_ = nullptr;  // of the source being copied
   const CopyRequest& request_;
   std::string destination_;  // real path
   bool into_directory_ = false;
@@ -90,7 +91,7 @@ Error CopyPlanner::missing(const CopySource& source) const {
   std::string path = "/" + clean_path(source.path);
   Error error(ErrorKind::kNotFound,
               "failed to calculate checksum of ref: \"" + path + "\": not found");
-  std::string why = tree_.why_absent(clean_path(source.path));
+  std::string why = tree_->why_absent(clean_path(source.path));
   if (!why.empty())
     error = std::move(error).hint(why);
   else
@@ -101,7 +102,7 @@ Error CopyPlanner::missing(const CopySource& source) const {
 Result<void> CopyPlanner::expand(const std::string& directory,
                                  const std::vector<std::string>& patterns, size_t at,
                                  std::vector<std::string>& out) {
-  std::vector<SourcePtr> children = TRY(tree_.children(directory));
+  std::vector<SourcePtr> children = TRY(tree_->children(directory));
   for (const SourcePtr& child : children) {
     const std::string& path = child->entry.path;
     if (!TRY(dockerfile::match_path(patterns[at], base_name(path)))) continue;
@@ -138,7 +139,7 @@ Result<std::vector<CopyPlanner::Match>> CopyPlanner::matches_of(const CopySource
   while (first < parts.size() && !dockerfile::has_wildcards(parts[first]))
     prefix = join_path(prefix, parts[first++]);
   TRY(dockerfile::check_pattern(path));
-  std::optional<std::string> base = TRY(resolve_in(tree_, prefix));
+  std::optional<std::string> base = TRY(resolve_in(*tree_, prefix));
   if (!base) return matches;
   std::vector<std::string> found;
   TRY(expand(*base, {parts.begin() + static_cast<ptrdiff_t>(first), parts.end()}, 0, found));
@@ -165,7 +166,7 @@ Result<void> CopyPlanner::copy_file(const SourcePtr& source, const std::string& 
   planned.entry = source->entry;
   planned.entry.path = target;
   own(planned.entry);
-  planned.tree = &tree_;
+  planned.tree = tree_;
   planned.source = source;
   planned.content = source->content;
   if (source->link_group_inode != 0 && source->entry.type == tar::EntryType::kFile) {
@@ -215,7 +216,7 @@ Result<void> CopyPlanner::copy_nested(const SourcePtr& source, const std::string
 
 Result<void> CopyPlanner::copy_children(const std::string& from, const std::string& to,
                                         const std::string& relative) {
-  std::vector<SourcePtr> children = TRY(tree_.children(from));
+  std::vector<SourcePtr> children = TRY(tree_->children(from));
   for (const SourcePtr& entry : children) {
     std::string_view name = base_name(entry->entry.path);
     std::string below = join_path(relative, name);
@@ -242,9 +243,9 @@ Result<std::string> CopyPlanner::parents_target(const Match& match, bool is_dire
     target = join_path(target, parts[i]);
     std::optional<LayerPlan::Seen> seen = plan_.lookup(target);
     if (seen && seen->entry.type == tar::EntryType::kDirectory) continue;
-    std::optional<std::string> real = TRY(resolve_in(tree_, at));
+    std::optional<std::string> real = TRY(resolve_in(*tree_, at));
     SourcePtr source;
-    if (real) source = TRY(tree_.lookup(*real));
+    if (real) source = TRY(tree_->lookup(*real));
     tar::Entry like = source ? source->entry : created_directory();
     like.mode = source ? source->entry.mode : 0755;
     own(like);
@@ -254,9 +255,9 @@ Result<std::string> CopyPlanner::parents_target(const Match& match, bool is_dire
 }
 
 Result<void> CopyPlanner::copy_match(const Match& match, const CopySource& source) {
-  std::optional<std::string> real = TRY(resolve_in(tree_, match.name));
+  std::optional<std::string> real = TRY(resolve_in(*tree_, match.name));
   SourcePtr entry;
-  if (real) entry = TRY(tree_.lookup(*real));
+  if (real) entry = TRY(tree_->lookup(*real));
   if (!entry) return missing(source);
   if (!excludes_.empty() && !match.name.empty() && excludes_.excluded(base_name(match.name)))
     return {};
@@ -271,10 +272,10 @@ Result<void> CopyPlanner::copy_match(const Match& match, const CopySource& sourc
     TRY(enter_directory(*entry, destination_));
     return copy_children(*real, destination_, "");
   }
-  if (request_.is_archive && entry->entry.type == tar::EntryType::kFile &&
-      TRY(request_.is_archive(*entry))) {
+  if (request_.is_archive && source.unpack && entry->entry.type == tar::EntryType::kFile &&
+      TRY(request_.is_archive(*tree_, *entry))) {
     TRY(plan_.make_directories(destination_, created_directory()));
-    archives_.push_back({entry, destination_});
+    archives_.push_back({tree_, entry, destination_});
     return {};
   }
   return copy_file(entry, TRY(file_target(base_name(match.name))));
@@ -302,6 +303,7 @@ Result<std::vector<PendingArchive>> CopyPlanner::run() {
   destination_ = TRY(plan_.resolve(request_.destination));
   for (const InlineFile& file : request_.inline_files) TRY(copy_inline(file));
   for (const CopySource& source : request_.sources) {
+    tree_ = trees_[source.tree];
     Result<std::vector<Match>> matches = matches_of(source);
     if (!matches) return std::move(matches.error()).at(source.span);
     for (const Match& match : *matches) {
@@ -314,9 +316,9 @@ Result<std::vector<PendingArchive>> CopyPlanner::run() {
 
 }  // namespace
 
-Result<std::vector<PendingArchive>> plan_copy(LayerPlan& plan, SourceTree& tree,
+Result<std::vector<PendingArchive>> plan_copy(LayerPlan& plan, std::span<SourceTree* const> trees,
                                               const CopyRequest& request) {
-  return CopyPlanner(plan, tree, request).run();
+  return CopyPlanner(plan, trees, request).run();
 }
 
 }  // namespace kasane::build

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,9 @@ namespace kasane::build {
 struct CopySource {
   std::string path;  // expanded; relative to the tree's root, may hold wildcards
   SourceSpan span;
+  size_t tree = 0;   // which of the trees it is taken from
+  bool unpack = false;      // ADD: an archive is unpacked (AD5)
+  std::string shown;        // in history when it is not the path: a URL
 };
 
 struct InlineFile {
@@ -33,18 +37,20 @@ struct CopyRequest {
   bool parents = false;
   std::vector<std::string> excludes;
   Timespec now;  // of directories that have no counterpart in the source
-  // ADD: regular files named by a source are collected here instead of being copied when
-  // the callback says that they are archives to unpack.
-  std::function<Result<bool>(const SourceEntry&)> is_archive;
+  // Regular files named by a source with `unpack` are collected here instead of being copied
+  // when the callback says that they are archives.
+  std::function<Result<bool>(SourceTree&, const SourceEntry&)> is_archive;
 };
 
 // An archive that ADD found and where it goes.
 struct PendingArchive {
+  SourceTree* tree = nullptr;
   SourcePtr source;
   std::string directory;  // real path of the destination directory, made by the plan
 };
 
-Result<std::vector<PendingArchive>> plan_copy(LayerPlan& plan, SourceTree& tree,
+// `trees` are what CopySource::tree numbers.
+Result<std::vector<PendingArchive>> plan_copy(LayerPlan& plan, std::span<SourceTree* const> trees,
                                               const CopyRequest& request);
 
 }  // namespace kasane::build

@@ -10,8 +10,11 @@
 
 #include "base/source.h"
 #include "build/copy.h"
+#include "dockerfile/ast.h"
 #include "exec/executor.h"
+#include "net/git_ref.h"
 #include "oci/image_config.h"
+#include "oci/platform.h"
 #include "store/layer.h"
 
 namespace kasane::build {
@@ -19,20 +22,56 @@ namespace kasane::build {
 using VertexId = int;
 inline constexpr VertexId kNoVertex = -1;
 
+// Where COPY, ADD and bind mounts take files from.
+struct SourceRef {
+  enum class Kind {
+    kContext,  // the build context
+    kVertex,   // a stage, an image, or what a LocalOp, HttpOp or GitOp gives
+    kEmpty,    // scratch, or a stage without layers
+  };
+  Kind kind = Kind::kContext;
+  VertexId vertex = kNoVertex;
+};
+
 // FROM an image of the store. No layers: scratch or an image without layers.
 struct BaseOp {
   std::string name;
   std::vector<Sha256Digest> diff_ids;
 };
 
+// --build-context NAME=DIR.
+struct LocalOp {
+  std::string name;
+};
+
+// ADD of a URL: a tree with one file (AD6, AD7).
+struct HttpOp {
+  std::string url;
+  std::string checksum;  // "sha256:..." or ""
+  std::string file_name;
+};
+
+// ADD of a repository, or a context that is one (AD10).
+struct GitOp {
+  net::GitRef ref;
+  bool keep_git_dir = false;
+};
+
 struct RunMount {
-  enum class Type { kCache, kTmpfs } type = Type::kTmpfs;
+  dockerfile::MountType type = dockerfile::MountType::kTmpfs;
   std::string target;
-  std::string cache_id;  // kCache
+  SourceRef from;           // bind; cache when has_from
+  bool has_from = false;
+  std::string source;       // bind, cache: path in `from`, clean; "" is its root
+  std::string id;           // cache, secret, ssh
+  std::string env;          // secret: variable to set; ssh: unused
+  bool as_file = true;      // secret: false when only `env` was asked for
+  bool required = false;    // secret, ssh
   uint32_t mode = 0755, uid = 0, gid = 0;
   bool read_only = false;
-  bool exclusive = false;  // kCache, sharing=locked
-  uint64_t size_bytes = 0;
+  dockerfile::CacheSharing sharing = dockerfile::CacheSharing::kShared;
+  uint64_t size_bytes = 0;  // tmpfs
+  SourceSpan span;
 };
 
 struct RunOp {
@@ -42,6 +81,8 @@ struct RunOp {
   std::string cwd = "/";
   std::string user;
   exec::Network network = exec::Network::kHost;
+  exec::Security security = exec::Security::kSandbox;
+  oci::Platform platform;              // of the stage
   std::vector<RunMount> mounts;
   // A heredoc that starts with "#!" (H09): written to a file that is mounted at argv[0].
   std::optional<std::string> script;
@@ -52,10 +93,12 @@ struct CopyOp {
   std::optional<std::string> chown;   // as written, expanded
   std::string chmod_text;             // request.chmod as written, expanded
   bool is_add = false;
-  bool unpack = false;                // ADD of local archives
   bool link = false;
-  VertexId from = kNoVertex;          // kNoVertex: the build context, unless from_scratch
-  bool from_scratch = false;          // --from a stage without layers
+  // The trees that CopySource::tree numbers. The first is the context or --from; ADD has
+  // one more for each URL and repository.
+  std::vector<SourceRef> trees{SourceRef{}};
+
+  bool unpacks() const;  // some source may be an archive to unpack
 };
 
 struct WorkdirOp {
@@ -68,7 +111,8 @@ struct Vertex {
   std::string scope;   // stable name of this step for explain
   SourceSpan span;
   VertexId parent = kNoVertex;
-  std::variant<BaseOp, RunOp, CopyOp, WorkdirOp> op;
+  bool no_cache = false;  // --no-cache, --no-cache-filter
+  std::variant<BaseOp, LocalOp, HttpOp, GitOp, RunOp, CopyOp, WorkdirOp> op;
 
   std::vector<VertexId> dependencies() const;
 };
@@ -77,10 +121,12 @@ struct Vertex {
 struct VertexResult {
   std::vector<store::LayerPtr> layers;  // the whole stack, lowest first
   store::LayerPtr own;                  // the layer this step made; null for BaseOp
+  std::shared_ptr<SourceTree> tree;     // of LocalOp, HttpOp and GitOp, which have no layers
   int64_t created_ns = 0;
   bool cached = false;
   std::string reason;                   // explain
   std::vector<std::string> details;
+  std::optional<exec::RunOutcome> usage;  // of a RUN that ran
 };
 
 // One line of the image's history, in Dockerfile order.
@@ -90,12 +136,18 @@ struct HistoryItem {
   VertexId vertex = kNoVertex;  // of the layer, when there is one
 };
 
-struct Graph {
-  std::vector<Vertex> vertices;
-  // The target: configuration as the Dockerfile leaves it, and where its files come from.
+// The image of one platform: configuration as the Dockerfile leaves it, and where its files
+// come from.
+struct Target {
+  oci::Platform platform;
   oci::ImageConfig config;              // history and rootfs hold the base's part only
   std::vector<HistoryItem> history;     // what this Dockerfile adds
   VertexId result = kNoVertex;
+};
+
+struct Graph {
+  std::vector<Vertex> vertices;
+  std::vector<Target> targets;          // in the order in which platforms were asked for
   std::vector<std::string> warnings;
 };
 

@@ -14,6 +14,9 @@ Result<VertexResult> run_operation(BuildEnvironment& env, const StepInput& input
     BuildEnvironment& env;
     const StepInput& input;
     Result<VertexResult> operator()(const BaseOp& op) { return run_base(env, input, op); }
+    Result<VertexResult> operator()(const LocalOp& op) { return run_local(env, input, op); }
+    Result<VertexResult> operator()(const HttpOp& op) { return run_http(env, input, op); }
+    Result<VertexResult> operator()(const GitOp& op) { return run_git(env, input, op); }
     Result<VertexResult> operator()(const RunOp& op) { return run_run(env, input, op); }
     Result<VertexResult> operator()(const CopyOp& op) { return run_copy(env, input, op); }
     Result<VertexResult> operator()(const WorkdirOp& op) { return run_workdir(env, input, op); }
@@ -26,7 +29,7 @@ class Scheduler {
   Scheduler(BuildEnvironment& env, const Graph& graph, unsigned jobs, EventBus& events)
       : env_(env), graph_(graph), jobs_(jobs), events_(events) {}
 
-  Result<std::map<VertexId, VertexResult>> run(VertexId target, std::stop_token outer);
+  Result<std::map<VertexId, VertexResult>> run(std::stop_token outer);
 
  private:
   struct Completion {
@@ -83,12 +86,12 @@ std::vector<VertexId> Scheduler::take_ready() {
 Result<VertexResult> Scheduler::execute(VertexId id) {
   const Vertex& vertex = graph_.vertices[static_cast<size_t>(id)];
   Span span(events_, vertex.name);
-  StepInput input{vertex, {}, nullptr, stop_.get_token(), span};
+  StepInput input{vertex, {}, {}, stop_.get_token(), span};
   {
     std::lock_guard lock(mutex_);
     if (vertex.parent != kNoVertex) input.below = results_.at(vertex.parent).layers;
-    if (const auto* copy = std::get_if<CopyOp>(&vertex.op); copy && copy->from != kNoVertex)
-      input.from = &results_.at(copy->from).layers;
+    for (VertexId id_of_source : vertex.dependencies())
+      input.sources.emplace(id_of_source, &results_.at(id_of_source));
   }
   Result<VertexResult> result = run_operation(env_, input);
   if (!result) {
@@ -129,9 +132,10 @@ void Scheduler::settle(Completion completion) {
   stop_.request_stop();
 }
 
-Result<std::map<VertexId, VertexResult>> Scheduler::run(VertexId target, std::stop_token outer) {
+Result<std::map<VertexId, VertexResult>> Scheduler::run(std::stop_token outer) {
   std::stop_callback forward(outer, [this] { stop_.request_stop(); });
-  reach(target);
+  for (const Target& target : graph_.targets)
+    if (target.result != kNoVertex) reach(target.result);
   std::unique_ptr<ThreadPool> pool;  // made when two steps can run at once for the first time
   while (!waiting_.empty() || running_ > 0) {
     std::vector<VertexId> ready;
@@ -158,10 +162,9 @@ Result<std::map<VertexId, VertexResult>> Scheduler::run(VertexId target, std::st
 }  // namespace
 
 Result<std::map<VertexId, VertexResult>> run_graph(BuildEnvironment& env, const Graph& graph,
-                                                   VertexId target, unsigned jobs, EventBus& events,
+                                                   unsigned jobs, EventBus& events,
                                                    std::stop_token stop) {
-  if (target == kNoVertex) return std::map<VertexId, VertexResult>();
-  return Scheduler(env, graph, std::max(1u, jobs), events).run(target, std::move(stop));
+  return Scheduler(env, graph, std::max(1u, jobs), events).run(std::move(stop));
 }
 
 }  // namespace kasane::build

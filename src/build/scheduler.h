@@ -1,4 +1,4 @@
-// Runs the part of a graph that a vertex needs: dependencies first, independent steps side
+// Runs the part of a graph that its targets need: dependencies first, independent steps side
 // by side. The calling thread owns all state; workers only run operations.
 #pragma once
 
@@ -11,10 +11,10 @@
 
 namespace kasane::build {
 
-// Results of all vertices that `target` reaches. On the first failure the other running
+// Results of all vertices that the targets reach. On the first failure the other running
 // steps are stopped and that first error is returned.
 Result<std::map<VertexId, VertexResult>> run_graph(BuildEnvironment& env, const Graph& graph,
-                                                   VertexId target, unsigned jobs, EventBus& events,
+                                                   unsigned jobs, EventBus& events,
                                                    std::stop_token stop);
 
 }  // namespace kasane::build

@@ -41,6 +41,20 @@ class SourceTree {
   virtual Result<Sha256Digest> digest(const SourceEntry& entry) = 0;
   // Told after a file was read whole with this digest, so that it need not be read again.
   virtual void learned(const SourceEntry& entry, const Sha256Digest& digest) = 0;
+  // Digest over the identity (inode, size, times, mode) of everything at and below `path`
+  // that is visible, without keeping entries. Equal fingerprints: nothing changed. nullopt
+  // where there is none: no such path, a symlink leads there, or the tree is no directory
+  // of this machine.
+  struct Fingerprint {
+    Sha256Digest digest;
+    bool is_directory = false;
+    bool settled = false;  // no change was so recent that another could look the same
+  };
+  virtual Result<std::optional<Fingerprint>> fingerprint(const std::string& /*path*/) {
+    return std::optional<Fingerprint>();
+  }
+  // Keeps what was learned for the next build. Errors are ignored by design.
+  virtual void save_knowledge() {}
   // Why a path that a user expects is not there: "line 3 of .dockerignore (`*.md`) excludes it".
   virtual std::string why_absent(std::string_view path) = 0;
 };

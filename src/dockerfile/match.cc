@@ -155,4 +155,13 @@ std::string unescape_pattern(std::string_view pattern) {
   return out;
 }
 
+std::string escape_pattern(std::string_view path) {
+  std::string pattern;
+  for (char c : path) {
+    if (std::string_view("*?[]\\").find(c) != std::string_view::npos) pattern += '\\';
+    pattern += c;
+  }
+  return pattern;
+}
+
 }  // namespace kasane::dockerfile

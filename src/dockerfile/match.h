@@ -23,4 +23,7 @@ bool has_wildcards(std::string_view pattern);
 // Backslash escapes removed from a literal path: "a\*b" names the file "a*b".
 std::string unescape_pattern(std::string_view pattern);
 
+// The pattern that matches exactly this path.
+std::string escape_pattern(std::string_view path);
+
 }  // namespace kasane::dockerfile

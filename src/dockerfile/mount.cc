@@ -4,6 +4,8 @@
 #include <charconv>
 #include <optional>
 
+#include "base/csv.h"
+#include "base/ram_size.h"
 #include "dockerfile/instructions/instructions.h"
 #include "dockerfile/unicode.h"
 
@@ -14,39 +16,6 @@ constexpr std::array<std::string_view, 5> kTypes = {"bind", "cache", "tmpfs", "s
 constexpr std::array<std::string_view, 3> kSharing = {"shared", "private", "locked"};
 
 Error invalid(std::string message) { return Error(ErrorKind::kInvalid, std::move(message)); }
-
-// One CSV record (RFC 4180): fields may be quoted, `""` is a quote.
-Result<std::vector<std::string>> split_csv(std::string_view text) {
-  std::vector<std::string> out;
-  size_t i = 0;
-  while (true) {
-    std::string field;
-    if (i < text.size() && text[i] == '"') {
-      for (++i;; ++i) {
-        if (i >= text.size()) return invalid("failed to parse csv mounts: quote is not closed");
-        if (text[i] != '"') {
-          field += text[i];
-        } else if (i + 1 < text.size() && text[i + 1] == '"') {
-          field += text[i++];
-        } else {
-          break;
-        }
-      }
-      ++i;
-      if (i < text.size() && text[i] != ',')
-        return invalid("failed to parse csv mounts: text behind a closing quote");
-    } else {
-      while (i < text.size() && text[i] != ',') {
-        if (text[i] == '"')
-          return invalid("failed to parse csv mounts: bare \" in non-quoted field");
-        field += text[i++];
-      }
-    }
-    out.push_back(std::move(field));
-    if (i >= text.size()) return out;
-    ++i;
-  }
-}
 
 std::vector<std::string> to_strings(const auto& names) { return {names.begin(), names.end()}; }
 
@@ -66,35 +35,13 @@ std::optional<uint32_t> parse_number(std::string_view text, int base) {
   return value;
 }
 
-// go-units RAMInBytes: "64m", "1.5 GiB", "100kb"; powers of 1024.
-std::optional<uint64_t> parse_size(std::string_view text) {
-  size_t digits = text.find_first_not_of("0123456789.");
-  if (digits == std::string_view::npos) digits = text.size();
-  double value = 0;
-  auto [end, error] =
-      std::from_chars(text.data(), text.data() + digits, value, std::chars_format::fixed);
-  if (digits == 0 || error != std::errc() || end != text.data() + digits) return std::nullopt;
-  std::string unit = to_lower(text.substr(digits));
-  if (unit.starts_with(' ')) unit.erase(0, 1);
-  double factor = 1;
-  if (!unit.empty() && unit != "b") {
-    size_t power = std::string_view("kmgtp").find(unit[0]);
-    std::string_view tail = std::string_view(unit).substr(1);
-    if (power == std::string_view::npos || (!tail.empty() && tail != "b" && tail != "ib"))
-      return std::nullopt;
-    for (size_t i = 0; i <= power; ++i) factor *= 1024;
-  }
-  constexpr double kLargest = 9.2e18;
-  if (!(value * factor < kLargest)) return std::nullopt;
-  return static_cast<uint64_t>(value * factor);
-}
-
 class MountParser {
  public:
   explicit MountParser(const WordExpander& expand) : expand_(expand) {}
 
   Result<Mount> parse(std::string_view text) {
-    for (const std::string& field : TRY(split_csv(text))) TRY(read_field(field));
+    std::vector<std::string> fields = TRY_CONTEXT(split_csv(text), "failed to parse csv mounts");
+    for (const std::string& field : fields) TRY(read_field(field));
     TRY(check());
     return mount_;
   }
@@ -226,7 +173,7 @@ Result<> MountParser::read_value(const std::string& key, const std::string& valu
     mount_.required = *flag;
   } else if (key == "size") {
     size_given_ = true;
-    std::optional<uint64_t> size = parse_size(value);
+    std::optional<uint64_t> size = parse_ram_size(value);
     if (!size) return invalid("invalid value for " + key + ": " + value);
     mount_.size_bytes = *size;
   } else {

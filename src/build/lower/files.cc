@@ -2,6 +2,8 @@
 #include "build/lower/stage.h"
 #include "build/source_tree.h"
 #include "dockerfile/expand.h"
+#include "dockerfile/match.h"
+#include "net/git_ref.h"
 
 namespace kasane::build {
 namespace {
@@ -10,9 +12,29 @@ bool is_url(std::string_view text) {
   return text.starts_with("http://") || text.starts_with("https://");
 }
 
-bool is_git(std::string_view text) {
-  return text.starts_with("git://") || text.starts_with("git@") || text.starts_with("ssh://") ||
-         (is_url(text) && (text.ends_with(".git") || text.find(".git#") != std::string_view::npos));
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+// AD6: the decoded last element of the URL's path.
+std::string url_file_name(std::string_view url) {
+  std::string_view path = url.substr(0, url.find_first_of("?#"));
+  path.remove_prefix(path.find("//") + 2);
+  size_t slash = path.rfind('/');
+  std::string_view encoded = slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
+  std::string name;
+  for (size_t i = 0; i < encoded.size(); ++i) {
+    bool escape = encoded[i] == '%' && i + 2 < encoded.size() && hex_digit(encoded[i + 1]) >= 0 &&
+                  hex_digit(encoded[i + 2]) >= 0;
+    name += escape ? static_cast<char>(hex_digit(encoded[i + 1]) * 16 + hex_digit(encoded[i + 2])) : encoded[i];
+    if (escape) i += 2;
+  }
+  bool usable = !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
+                name.find('\0') == std::string::npos;
+  return usable ? name : "__unnamed__";
 }
 
 }  // namespace
@@ -34,18 +56,19 @@ Result<void> Lowerer::lower_one(StageState& state, const dockerfile::Instruction
 }
 
 Result<CopyOp> Lowerer::lower_copy(StageState& state, const dockerfile::CopyBase& copy,
-                                   const std::string& verb) {
+                                   const dockerfile::Add* add) {
   CopyOp op;
   for (const dockerfile::Word& source : copy.sources) {
     std::string path = TRY(expand(state, source));
-    if (is_url(path) || is_git(path)) {
-      if (verb == "COPY")
-        return Error(ErrorKind::kInvalid, "source can't be a URL for COPY").at(source.span);
-      return Error(ErrorKind::kUnsupported, "ADD from a URL or git repository is not in this version")
+    if (!is_url(path) && !net::looks_like_git(path)) {
+      op.request.sources.push_back({std::move(path), source.span});
+    } else if (add) {
+      TRY(lower_add_source(state, *add, source, std::move(path), op));
+    } else {  // K32
+      return Error(ErrorKind::kInvalid, "source can't be a URL for COPY")
           .at(source.span)
-          .hint("fetch it before the build, or in a RUN step of an earlier stage");
+          .hint("ADD takes URLs and git repositories");
     }
-    op.request.sources.push_back({std::move(path), source.span});
   }
   for (const dockerfile::Heredoc& heredoc : copy.inline_files) {
     std::string content = heredoc.content();
@@ -75,41 +98,35 @@ Result<CopyOp> Lowerer::lower_copy(StageState& state, const dockerfile::CopyBase
   return op;
 }
 
-// K40, K41: a stage, or an image of the store.
-Result<void> Lowerer::lower_from(StageState& state, const dockerfile::Copy& copy, CopyOp& op) {
-  const std::string& name = copy.from->text;
-  if (name.find('$') != std::string::npos)
-    return Error(ErrorKind::kInvalid, "variable expansion is not supported for --from")
-        .at(copy.from->span)
-        .hint("define a stage with FROM from the ARG, for example: FROM ${IMAGE} AS source");
-  const dockerfile::Stage* source = file_.find_stage(name, state.ast->index);
-  bool number = !name.empty() && name.size() < 6 &&
-                name.find_first_not_of("0123456789") == std::string::npos;
-  if (!source && number && std::stoul(name) < static_cast<size_t>(state.ast->index))
-    source = &file_.stages[std::stoul(name)];
-  if (!source && (number || file_.find_stage(name, static_cast<int>(file_.stages.size()))))
-    return Error(ErrorKind::kInvalid,
-                 "cannot copy from stage \"" + name + "\", it needs to be defined before current stage \"" +
-                     (state.ast->name.empty() ? std::to_string(state.ast->index) : state.ast->name) + "\"")
-        .at(copy.from->span);
-  if (source) {
-    StageState* from = TRY(stage(source->index));
-    op.from = from->vertex;
-    op.from_scratch = from->vertex == kNoVertex;
-    return {};
+// A URL or repository: a tree of its own, made by a vertex that other steps do not wait for.
+Result<void> Lowerer::lower_add_source(StageState& state, const dockerfile::Add& add,
+                                       const dockerfile::Word& word, std::string path, CopyOp& op) {
+  std::string checksum;
+  if (add.checksum) checksum = TRY(expand(state, *add.checksum));
+  CopySource source{"/", word.span, op.trees.size(), false, path};
+  VertexId id = kNoVertex;
+  if (net::looks_like_git(path)) {
+    Result<net::GitRef> ref = net::parse_git_ref(path);
+    if (!ref) return std::move(ref.error()).at(word.span);
+    if (add.keep_git_dir && ref->keep_git_dir && *add.keep_git_dir != *ref->keep_git_dir)  // AD11
+      return Error(ErrorKind::kInvalid, "keep-git-dir conflicts with the query of the git URL").at(word.span);
+    if (!checksum.empty() && !ref->checksum.empty() && checksum != ref->checksum)
+      return Error(ErrorKind::kInvalid, "checksum conflicts with the query of the git URL").at(word.span);
+    if (!checksum.empty()) ref->checksum = checksum;
+    bool keep = add.keep_git_dir.value_or(ref->keep_git_dir.value_or(false));
+    id = add_source("[internal] load git source " + path, word.span, GitOp{std::move(*ref), keep});
+  } else {
+    if (!checksum.empty() && !checksum.starts_with("sha256:"))  // AD9
+      return Error(ErrorKind::kInvalid, "invalid checksum " + checksum + ": unsupported algorithm")
+          .at(add.checksum->span)
+          .hint("write it as sha256:<64 hexadecimal digits>");
+    std::string name = url_file_name(path);
+    source.path = dockerfile::escape_pattern(name);
+    source.unpack = add.unpack.value_or(false);  // AD5
+    id = add_source("[internal] load " + path, word.span, HttpOp{std::move(path), checksum, name});
   }
-  if (name == "scratch") {
-    op.from_scratch = true;
-    return {};
-  }
-  Result<std::vector<Sha256Digest>> diff_ids = image_layers(name, nullptr);
-  if (!diff_ids) return std::move(diff_ids.error()).at(copy.from->span);
-  Vertex base;
-  base.name = "FROM " + name;
-  base.span = copy.from->span;
-  base.op = BaseOp{name, std::move(*diff_ids)};
-  graph_.vertices.push_back(std::move(base));
-  op.from = static_cast<VertexId>(graph_.vertices.size()) - 1;
+  op.trees.push_back({SourceRef::Kind::kVertex, id});
+  op.request.sources.push_back(std::move(source));
   return {};
 }
 
@@ -122,7 +139,7 @@ void Lowerer::add_copy(StageState& state, const dockerfile::Instruction& instruc
                          ? static_cast<const dockerfile::CopyBase&>(std::get<dockerfile::Copy>(instruction.value))
                          : std::get<dockerfile::Add>(instruction.value);
   if (base.chmod) text += " --chmod=" + op.chmod_text;
-  for (const CopySource& source : op.request.sources) text += " " + source.path;
+  for (const CopySource& source : op.request.sources) text += " " + (source.shown.empty() ? source.path : source.shown);
   for (const InlineFile& file : op.request.inline_files) text += " <<" + file.name;
   Result<std::string> destination = expand(state, base.destination);
   text += " " + (destination ? *destination : base.destination.text);
@@ -132,20 +149,36 @@ void Lowerer::add_copy(StageState& state, const dockerfile::Instruction& instruc
 
 Result<void> Lowerer::lower_one(StageState& state, const dockerfile::Instruction& instruction,
                                 const dockerfile::Copy& copy) {
-  CopyOp op = TRY(lower_copy(state, copy, "COPY"));
-  if (copy.from) TRY(lower_from(state, copy, op));
+  CopyOp op = TRY(lower_copy(state, copy, nullptr));
+  if (copy.from) {
+    // V16: BuildKit refuses variables here; global ARGs are a harmless extension.
+    StageState scope;
+    scope.env = global_args_;
+    std::string name = TRY(expand(scope, *copy.from));
+    if (name.empty())
+      return Error(ErrorKind::kInvalid, "--from=" + copy.from->text + " names nothing")
+          .at(copy.from->span)
+          .hint("only an ARG before the first FROM can be used here");
+    op.trees = {TRY(source_named(state, name, copy.from->span, true))};
+  }
   add_copy(state, instruction, std::move(op), "COPY");
   return {};
 }
 
 Result<void> Lowerer::lower_one(StageState& state, const dockerfile::Instruction& instruction,
                                 const dockerfile::Add& add) {
-  CopyOp op = TRY(lower_copy(state, add, "ADD"));
+  CopyOp op = TRY(lower_copy(state, add, &add));
   op.is_add = true;
-  op.unpack = add.unpack.value_or(true);
-  if (add.checksum)
-    return Error(ErrorKind::kInvalid, "checksum can't be specified for local sources")
-        .at(add.checksum->span);
+  for (CopySource& source : op.request.sources)
+    if (source.tree == 0) source.unpack = add.unpack.value_or(true);
+  if (add.checksum) {  // AD9
+    const char* problem = nullptr;
+    if (add.sources.size() + add.inline_files.size() > 1)
+      problem = "checksum can't be specified for multiple sources";
+    else if (op.trees.size() == 1)
+      problem = "checksum requires HTTP(S) or Git sources";
+    if (problem) return Error(ErrorKind::kInvalid, problem).at(add.checksum->span);
+  }
   add_copy(state, instruction, std::move(op), "ADD");
   return {};
 }

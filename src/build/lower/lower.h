@@ -5,10 +5,13 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "build/graph.h"
+#include "build/named_context.h"
 #include "dockerfile/ast.h"
 #include "exec/executor.h"
 #include "oci/platform.h"
@@ -21,7 +24,15 @@ struct LowerOptions {
   std::map<std::string, std::string> build_args;
   std::map<std::string, std::string> labels;
   std::optional<exec::Network> network;
-  oci::Platform platform;
+  bool allow_host_network = false;    // entitlements (L16)
+  bool allow_insecure = false;
+  bool no_cache = false;
+  std::set<std::string> no_cache_stages;  // --no-cache-filter, lower case
+  // One image for each; the first is what the rest of the program calls the platform.
+  std::vector<oci::Platform> platforms;
+  bool platform_asked = false;        // false: platforms holds this host's (F10)
+  bool multi_platform = false;        // step names tell the platform (MP6)
+  NamedContexts* contexts = nullptr;  // outlives the call
   std::string scope_prefix;          // identifies context and Dockerfile
   std::optional<int64_t> epoch;      // SOURCE_DATE_EPOCH
   Timespec now;                      // of new directories and inline files

@@ -25,35 +25,74 @@ std::string run_history(const StageState& /*state*/,
 
 }  // namespace
 
-Result<RunMount> Lowerer::lower_mount(StageState& state, const dockerfile::MountFlag& flag) {
+Result<RunMount> Lowerer::lower_mount(StageState& state, const dockerfile::MountFlag& flag,
+                                      int& ssh_mounts) {
   dockerfile::WordExpander expander = [&](std::string_view value) -> Result<std::string> {
     return expand(state, {std::string(value), flag.csv.span});
   };
   dockerfile::Mount parsed = TRY(dockerfile::parse_mount(flag.csv, expander));
   RunMount mount;
-  mount.target = absolute_path(state.image.config.working_dir, parsed.target);
+  mount.type = parsed.type;
+  mount.span = flag.csv.span;
   mount.read_only = parsed.read_only;
   mount.size_bytes = parsed.size_bytes;
+  mount.sharing = parsed.sharing;
+  mount.required = parsed.required;
+  mount.uid = parsed.uid.value_or(0);
+  mount.gid = parsed.gid.value_or(0);
+  mount.id = parsed.id;
+  mount.source = clean_path(parsed.source);
+  std::string target = parsed.target;
   switch (parsed.type) {
     case dockerfile::MountType::kTmpfs:
-      mount.type = RunMount::Type::kTmpfs;
-      return mount;
-    case dockerfile::MountType::kCache:
-      if (!parsed.from.empty() || parsed.sharing == dockerfile::CacheSharing::kPrivate) break;
-      mount.type = RunMount::Type::kCache;
-      mount.cache_id = parsed.id.empty() ? clean_path(parsed.target) : parsed.id;
+      break;
+    case dockerfile::MountType::kBind:
+      if (!parsed.from.empty()) mount.from = TRY(source_named(state, parsed.from, flag.csv.span, false));
+      break;
+    case dockerfile::MountType::kCache: {
       mount.mode = parsed.mode.value_or(0755);
-      mount.uid = parsed.uid.value_or(0);
-      mount.gid = parsed.gid.value_or(0);
-      mount.exclusive = parsed.sharing == dockerfile::CacheSharing::kLocked;
-      return mount;
-    default:
+      if (mount.id.empty())
+        mount.id = (target.starts_with('/') ? "/" : "") + clean_path(target);
+      mount.from.kind = SourceRef::Kind::kEmpty;
+      mount.has_from = !parsed.from.empty();
+      if (mount.has_from) mount.from = TRY(source_named(state, parsed.from, flag.csv.span, false));
+      break;
+    }
+    case dockerfile::MountType::kSecret:
+      mount.mode = parsed.mode.value_or(0400);
+      if (mount.id.empty()) mount.id = std::string(base_name(clean_path(target)));
+      mount.env = parsed.env.value_or("");
+      mount.as_file = !parsed.env || !target.empty();
+      if (target.empty()) target = "/run/secrets/" + std::string(base_name(clean_path(mount.id)));
+      break;
+    case dockerfile::MountType::kSsh:
+      mount.mode = parsed.mode.value_or(0600);
+      if (mount.id.empty()) mount.id = "default";
+      if (target.empty()) target = fmt::format("/run/buildkit/ssh_agent.{}", ssh_mounts);
+      ++ssh_mounts;
       break;
   }
-  return Error(ErrorKind::kUnsupported, "RUN --mount=type=" + std::string(to_string(parsed.type)) +
-                                            " in this form is not in this version")
-      .at(flag.csv.span)
-      .hint("tmpfs mounts and shared or locked cache mounts work");
+  mount.target = absolute_path(state.image.config.working_dir, target);
+  if (mount.target == "/" && mount.as_file)
+    return Error(ErrorKind::kInvalid, "invalid mount target \"/\": the root cannot be mounted over")
+        .at(flag.csv.span);
+  return mount;
+}
+
+// R07, R08, L16.
+Result<void> Lowerer::check_entitlements(const dockerfile::Run& run, const SourceSpan& span) {
+  auto refuse = [&](const std::string& name) {
+    return Error(ErrorKind::kPermission, name + " is not allowed")
+        .at(span)
+        .hint("pass --allow " + name + " if you trust this Dockerfile");
+  };
+  if (run.network == dockerfile::NetworkMode::kHost && !options_.allow_host_network)
+    return refuse("network.host");
+  if (run.security == dockerfile::SecurityMode::kInsecure && !options_.allow_insecure)
+    return refuse("security.insecure");
+  if (!run.devices.empty())
+    return Error(ErrorKind::kUnsupported, "RUN --device is not in this version").at(run.devices.front().span);
+  return {};
 }
 
 Result<void> Lowerer::lower_one(StageState& state, const dockerfile::Instruction& instruction,
@@ -71,14 +110,15 @@ Result<void> Lowerer::lower_one(StageState& state, const dockerfile::Instruction
       op.proxy_env.push_back(name + "=" + it->second);
   op.cwd = state.image.config.working_dir.empty() ? "/" : state.image.config.working_dir;
   op.user = state.image.config.user;
+  op.platform = state.platform;
+  TRY(check_entitlements(run, instruction.span));
   if (options_.network) op.network = *options_.network;
   if (run.network == dockerfile::NetworkMode::kNone) op.network = exec::Network::kNone;
   if (run.network == dockerfile::NetworkMode::kHost) op.network = exec::Network::kHost;
-  if (run.security == dockerfile::SecurityMode::kInsecure)
-    return Error(ErrorKind::kUnsupported, "RUN --security=insecure is not in this version");
-  if (!run.devices.empty())
-    return Error(ErrorKind::kUnsupported, "RUN --device is not in this version").at(run.devices.front().span);
-  for (const dockerfile::MountFlag& flag : run.mounts) op.mounts.push_back(TRY(lower_mount(state, flag)));
+  if (run.security == dockerfile::SecurityMode::kInsecure) op.security = exec::Security::kInsecure;
+  int ssh_mounts = 0;
+  for (const dockerfile::MountFlag& flag : run.mounts)
+    op.mounts.push_back(TRY(lower_mount(state, flag, ssh_mounts)));
 
   std::vector<std::pair<std::string, std::string>> args;
   for (const StageState::DeclaredArg& arg : state.args) {

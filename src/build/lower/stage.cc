@@ -7,16 +7,26 @@
 #include "dockerfile/args.h"
 #include "dockerfile/parser.h"
 #include "oci/reference.h"
-#include "transfer/transfer.h"
 
 namespace kasane::build {
 
 std::vector<VertexId> Vertex::dependencies() const {
   std::vector<VertexId> ids;
+  auto add = [&](const SourceRef& source) {
+    if (source.kind == SourceRef::Kind::kVertex) ids.push_back(source.vertex);
+  };
   if (parent != kNoVertex) ids.push_back(parent);
   if (const auto* copy = std::get_if<CopyOp>(&op))
-    if (copy->from != kNoVertex) ids.push_back(copy->from);
+    for (const SourceRef& tree : copy->trees) add(tree);
+  if (const auto* run = std::get_if<RunOp>(&op))
+    for (const RunMount& mount : run->mounts) add(mount.from);
   return ids;
+}
+
+bool CopyOp::unpacks() const {
+  for (const CopySource& source : request.sources)
+    if (source.unpack) return true;
+  return false;
 }
 
 Result<std::string> Lowerer::expand(const StageState& state, const dockerfile::Word& word) {
@@ -35,10 +45,10 @@ void Lowerer::note(StageState& state, std::string created_by) {
 }
 
 Result<void> Lowerer::expand_meta_args() {
-  const oci::Platform& p = options_.platform;
-  const std::string platform = p.str();
+  const oci::Platform host = oci::Platform::host();
   for (const char* side : {"BUILD", "TARGET"}) {
-    platform_args_[std::string(side) + "PLATFORM"] = platform;
+    const oci::Platform& p = *side == 'B' ? host : platform_;
+    platform_args_[std::string(side) + "PLATFORM"] = p.str();
     platform_args_[std::string(side) + "OS"] = p.os;
     platform_args_[std::string(side) + "OSVERSION"] = p.os_version;
     platform_args_[std::string(side) + "ARCH"] = p.architecture;
@@ -64,22 +74,6 @@ Result<void> Lowerer::expand_meta_args() {
   return {};
 }
 
-Result<std::vector<Sha256Digest>> Lowerer::image_layers(const std::string& name,
-                                                        oci::ImageConfig* config) {
-  oci::Reference reference = TRY(oci::Reference::parse(name));
-  Result<Sha256Digest> id = transfer::find_image(store_, reference.with_default_tag().canonical());
-  if (!id && id.error().kind() == ErrorKind::kNotFound)
-    return Error(ErrorKind::kNotFound,
-                 reference.with_default_tag().canonical() + ": not found in the store")
-        .hint("this version of kasane does not pull; bring the image in with `kasane load` or "
-              "`kasane import` (examples/bases/make.sh makes stand-ins for common bases)");
-  if (!id) return id.error();
-  oci::ImageConfig parsed = TRY(oci::ImageConfig::parse(TRY(store_.image_config(*id))));
-  std::vector<Sha256Digest> diff_ids = parsed.diff_ids;
-  if (config) *config = std::move(parsed);
-  return diff_ids;
-}
-
 VertexId Lowerer::add_vertex(StageState& state, const dockerfile::Instruction* instruction,
                              std::string text, SourceSpan span, decltype(Vertex::op) op) {
   (void)instruction;
@@ -88,10 +82,12 @@ VertexId Lowerer::add_vertex(StageState& state, const dockerfile::Instruction* i
   vertex.span = std::move(span);
   vertex.parent = state.vertex;
   vertex.op = std::move(op);
+  vertex.no_cache = options_.no_cache || options_.no_cache_stages.contains(state.ast->name);
   ++state.steps;
   vertex.scope = fmt::format("{}|stage={}|step={}", options_.scope_prefix,
                              state.ast->name.empty() ? std::to_string(state.ast->index) : state.ast->name,
                              state.steps);
+  if (options_.multi_platform) vertex.scope += "|" + platform_.str();
   graph_.vertices.push_back(std::move(vertex));
   VertexId id = static_cast<VertexId>(graph_.vertices.size()) - 1;
   state.own_vertices.push_back(id);
@@ -99,22 +95,83 @@ VertexId Lowerer::add_vertex(StageState& state, const dockerfile::Instruction* i
   return id;
 }
 
+void Lowerer::enter_scratch(StageState& state) {
+  state.image.architecture = state.platform.architecture;
+  state.image.variant = state.platform.variant;
+  state.image.os = state.platform.os;
+  state.image.config.working_dir = "/";
+}
+
 Result<void> Lowerer::enter_image(StageState& state, const std::string& name) {
   if (name == "scratch") {
-    state.image.architecture = options_.platform.architecture;
-    state.image.variant = options_.platform.variant;
-    state.image.os = options_.platform.os;
-    state.image.config.working_dir = "/";
+    enter_scratch(state);
     ++state.steps;
   } else {
-    std::vector<Sha256Digest> diff_ids = TRY(image_layers(name, &state.image));
+    std::vector<Sha256Digest> diff_ids = TRY(image_layers(name, state.platform, &state.image));
     std::string shown = TRY(oci::Reference::parse(name)).with_default_tag().canonical();
     add_vertex(state, nullptr, "FROM " + shown, state.ast->from.span, BaseOp{shown, diff_ids});
     if (diff_ids.empty()) state.vertex = kNoVertex;  // F14
   }
-  state.image.created.clear();
-  if (!state.image.config.find_env("PATH")) state.image.config.set_env("PATH", kDefaultPath);
-  state.env = dockerfile::EnvironmentList(state.image.config.env);
+  return {};
+}
+
+// S05: a named context takes the place of the stage or image of its name.
+Result<bool> Lowerer::enter_context(StageState& state, const std::string& name) {
+  const NamedContext* context = options_.contexts->find(name, state.platform);
+  if (!context) return false;
+  const SourceSpan& span = state.ast->from.span;
+  if (context->kind == NamedContext::Kind::kStage) {
+    const dockerfile::Stage* stage = file_.find_stage(context->location, static_cast<int>(file_.stages.size()));
+    if (!stage)
+      return Error(ErrorKind::kNotFound, "build context " + name + ": no stage " + context->location);
+    TRY(enter_stage(state, stage->index));
+    return true;
+  }
+  if (context->kind == NamedContext::Kind::kImage) {
+    Sha256Digest image = TRY(options_.contexts->image(*context, store_, state.platform));
+    std::vector<Sha256Digest> diff_ids = TRY(layers_of(image, &state.image));
+    add_vertex(state, nullptr, "FROM " + name, span, BaseOp{context->location, diff_ids});
+    if (diff_ids.empty()) state.vertex = kNoVertex;
+    return true;
+  }
+  // A directory or a download as a base: its files on an empty root.
+  enter_scratch(state);
+  CopyOp op;
+  op.trees = {*TRY(context_named(state, name, span))};
+  op.request.sources.push_back({"/", span});
+  op.request.destination = "/";
+  op.request.now = options_.now;
+  add_vertex(state, nullptr, "FROM " + name, span, std::move(op));
+  return true;
+}
+
+Result<oci::Platform> Lowerer::stage_platform(const dockerfile::From& from) {
+  if (!from.platform) return platform_;
+  StageState scope;
+  scope.env = global_args_;
+  std::string text = TRY(expand(scope, *from.platform));
+  if (text.empty())
+    return Error(ErrorKind::kInvalid, "empty platform value from expression " + from.platform->text)
+        .at(from.platform->span)
+        .hint("give the ARG a default, or pass it with --build-arg");
+  Result<oci::Platform> platform = oci::Platform::parse(text);
+  if (!platform)
+    return std::move(platform.error())
+        .context("failed to parse platform " + text)
+        .at(from.platform->span);
+  return *platform;
+}
+
+Result<void> Lowerer::enter_stage(StageState& state, int index) {
+  StageState* parent = TRY(stage(index));
+  state.image = parent->image;
+  state.env = parent->env;
+  state.args = parent->args;
+  state.vertex = parent->vertex;
+  state.history = parent->history;
+  state.platform = parent->platform;
+  state.platform_flag |= parent->platform_flag;
+  ++state.steps;
   return {};
 }
 
@@ -127,36 +184,32 @@ Result<void> Lowerer::enter_from(StageState& state) {
     return Error(ErrorKind::kInvalid, "base name (" + from.image.text + ") should not be blank")
         .at(from.image.span)
         .hint("give the ARG a default, or pass it with --build-arg");
-  if (from.platform) {
-    std::string text = TRY(expand(scope, *from.platform));
-    Result<oci::Platform> platform = oci::Platform::parse(text);
-    if (!platform) return std::move(platform.error()).at(from.platform->span);
-    if (!(*platform == options_.platform))
-      return Error(ErrorKind::kUnsupported, "platform " + platform->str() + " is not this host's (" +
-                                                options_.platform.str() + ")")
-          .at(from.platform->span)
-          .hint("building for other platforms is not in this version");
-  }
+  state.platform = TRY(stage_platform(from));
+  state.platform_flag = from.platform.has_value();
+  bool entered = !state.ast->name.empty() && TRY(enter_context(state, state.ast->name));
   const dockerfile::Stage* base = file_.find_stage(name, state.ast->index);
-  if (!base) {
-    Result<void> entered = enter_image(state, name);
-    if (entered) return {};
-    std::vector<std::string> names;
-    for (const dockerfile::Stage& stage : file_.stages)
-      if (stage.index < state.ast->index && !stage.name.empty()) names.push_back(stage.name);
-    std::string near = nearest_name(name, names);
-    Error error = std::move(entered.error()).context("failed to resolve source metadata for " + name);
-    if (!near.empty()) error = std::move(error).context("did you mean the stage \"" + near + "\"?");
-    return std::move(error).at(from.image.span);
+  if (!entered && base) return enter_stage(state, base->index);
+  if (!entered && name != "scratch") entered = TRY(enter_context(state, name));
+  if (!entered) {
+    Result<void> image = enter_image(state, name);
+    if (!image) return unknown_base(std::move(image.error()), name, state).at(from.image.span);
   }
-  StageState* parent = TRY(stage(base->index));
-  state.image = parent->image;
-  state.env = parent->env;
-  state.args = parent->args;
-  state.vertex = parent->vertex;
-  state.history = parent->history;
-  ++state.steps;
+  // What follows holds for every base that is no stage of this file.
+  state.image.created.clear();
+  if (!state.image.config.find_env("PATH")) state.image.config.set_env("PATH", kDefaultPath);
+  state.env = dockerfile::EnvironmentList(state.image.config.env);
   return {};
+}
+
+// F11.
+Error Lowerer::unknown_base(Error error, const std::string& name, const StageState& state) {
+  std::vector<std::string> names;
+  for (const dockerfile::Stage& stage : file_.stages)
+    if (stage.index < state.ast->index && !stage.name.empty()) names.push_back(stage.name);
+  std::string near = nearest_name(name, names);
+  error = std::move(error).context("failed to resolve source metadata for " + name);
+  if (!near.empty()) error = std::move(error).context("did you mean the stage \"" + near + "\"?");
+  return error;
 }
 
 // I13: triggers of the base run first in the child and are cleared there.
@@ -179,11 +232,16 @@ Result<void> Lowerer::dispatch(StageState& state, const dockerfile::Instruction&
   return {};
 }
 
-// E01: n counts the base and every step that makes a layer.
+// E01, MP6: n counts the base and every step that makes a layer.
 void Lowerer::number_steps(StageState& state) {
   std::string label;
+  if (options_.multi_platform) {
+    label = state.platform.str();
+    if (!(state.platform == platform_)) label += "->" + platform_.architecture;
+    label += ' ';
+  }
   if (file_.stages.size() > 1)
-    label = state.ast->name.empty() ? fmt::format("stage-{} ", state.ast->index) : state.ast->name + " ";
+    label += state.ast->name.empty() ? fmt::format("stage-{} ", state.ast->index) : state.ast->name + " ";
   int first = state.steps - static_cast<int>(state.own_vertices.size());
   for (size_t i = 0; i < state.own_vertices.size(); ++i) {
     Vertex& vertex = graph_.vertices[static_cast<size_t>(state.own_vertices[i])];
@@ -208,42 +266,49 @@ Result<StageState*> Lowerer::stage(int index) {
   return &state;
 }
 
-void Lowerer::finish(Graph& graph, StageState& target) {
+// F10: the platform that was asked for, else that of the base.
+Target Lowerer::finish(StageState& target) {
   for (const auto& [key, value] : options_.labels) target.image.config.labels[key] = value;
-  const oci::Platform& p = options_.platform;
+  oci::Platform p = platform_;
+  if (!options_.platform_asked && !target.image.architecture.empty())
+    p = target.platform_flag ? target.platform
+                             : oci::Platform{target.image.os, target.image.architecture,
+                                             target.image.variant, target.image.os_version};
   target.image.os = p.os;
   target.image.architecture = p.architecture;
   target.image.variant = p.variant;
-  graph.config = target.image;
-  graph.history = target.history;
-  graph.result = target.vertex;
+  return {std::move(p), target.image, target.history, target.vertex};
 }
 
-Result<Graph> Lowerer::run() {
+Result<const dockerfile::Stage*> Lowerer::target_stage() {
+  if (options_.target.empty()) return &file_.stages.back();
+  const dockerfile::Stage* target =
+      file_.find_stage(options_.target, static_cast<int>(file_.stages.size()));
+  if (!target && options_.target.find_first_not_of("0123456789") == std::string::npos &&
+      options_.target.size() < 6 && std::stoul(options_.target) < file_.stages.size())
+    target = &file_.stages[std::stoul(options_.target)];
+  if (target) return target;
+  std::vector<std::string> names;
+  for (const dockerfile::Stage& stage : file_.stages)
+    if (!stage.name.empty()) names.push_back(stage.name);
+  std::string near = nearest_name(options_.target, names);
+  return Error(ErrorKind::kNotFound, "target stage \"" + options_.target + "\" could not be found" +
+                                         (near.empty() ? "" : " (did you mean " + near + "?)"));
+}
+
+Result<Target> Lowerer::run() {
   TRY(expand_meta_args());
-  const dockerfile::Stage* target = &file_.stages.back();
-  if (!options_.target.empty()) {
-    target = file_.find_stage(options_.target, static_cast<int>(file_.stages.size()));
-    std::vector<std::string> names;
-    for (const dockerfile::Stage& stage : file_.stages)
-      if (!stage.name.empty()) names.push_back(stage.name);
-    if (!target && options_.target.find_first_not_of("0123456789") == std::string::npos &&
-        options_.target.size() < 6 && std::stoul(options_.target) < file_.stages.size())
-      target = &file_.stages[std::stoul(options_.target)];
-    if (!target) {
-      std::string near = nearest_name(options_.target, names);
-      return Error(ErrorKind::kNotFound, "target stage \"" + options_.target + "\" could not be found" +
-                                             (near.empty() ? "" : " (did you mean " + near + "?)"));
-    }
-  }
+  const dockerfile::Stage* target = TRY(target_stage());
   StageState* state = TRY(stage(target->index));
-  finish(graph_, *state);
-  return std::move(graph_);
+  return finish(*state);
 }
 
 Result<Graph> lower(store::Store& store, const dockerfile::Dockerfile& file,
                     const LowerOptions& options) {
-  return Lowerer(store, file, options).run();
+  Graph graph;
+  for (const oci::Platform& platform : options.platforms)
+    graph.targets.push_back(TRY(Lowerer(store, file, options, platform, graph).run()));
+  return graph;
 }
 
 }  // namespace kasane::build

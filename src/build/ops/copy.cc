@@ -4,7 +4,6 @@
 #include <chrono>
 
 #include "build/archive.h"
-#include "build/image_tree.h"
 #include "build/ops/shortcut.h"
 #include "build/ops/step.h"
 
@@ -22,7 +21,7 @@ StepKey key_of(const BuildEnvironment& env, const CopyOp& op, const Sha256Digest
   StepKey key;
   key.add("kind", op.is_add ? "ADD" : "COPY");
   if (parent) key.add("parent", parent->hex());
-  if (op.is_add && op.unpack) key.add("unpack", "true");
+  if (op.unpacks()) key.add("unpack", "true");
   if (env.epoch) key.add("SOURCE_DATE_EPOCH", std::to_string(*env.epoch));
   key.add("files", plan.hex());
   return key;
@@ -39,7 +38,7 @@ struct CopyStep {
   const StepInput& input;
   const CopyOp& op;
   store::RootfsView below;
-  SourceTree& tree;
+  std::span<SourceTree* const> trees;
   CopyRequest request;
   Sha256Digest key;  // the step's, once it is known
 
@@ -47,8 +46,8 @@ struct CopyStep {
     LayerPlan planned(below);
     CopyRequest wanted = request;
     if (detect_archives)
-      wanted.is_archive = [this](const SourceEntry& entry) { return is_archive(tree, entry); };
-    std::vector<PendingArchive> found = TRY(plan_copy(planned, tree, wanted));
+      wanted.is_archive = is_archive;
+    std::vector<PendingArchive> found = TRY(plan_copy(planned, trees, wanted));
     if (archives) *archives = std::move(found);
     return planned;
   }
@@ -83,7 +82,7 @@ Result<VertexResult> look_then_write(CopyStep& step, LayerPlan& plan, const Sha2
   std::optional<VertexResult> cached = TRY(find_cached(step.env, step.input, step.key));
   if (cached) return std::move(*cached);
   VertexResult explained = explain_miss(step.env, step.input, key, &plan);
-  if (!step.op.is_add || !step.op.unpack) {
+  if (!step.op.unpacks()) {
     store::LayerPtr layer = TRY(make_layer(step.env, step.input, plan));
     return finish_step(step.env, step.input, key, std::move(layer), since(start), std::move(explained));
   }
@@ -91,7 +90,7 @@ Result<VertexResult> look_then_write(CopyStep& step, LayerPlan& plan, const Sha2
   LayerPlan real = TRY(step.plan(true, &archives));
   UnpackedArchives unpacked(step.env.store);
   for (const PendingArchive& archive : archives)
-    TRY_CONTEXT(unpacked.add(real, step.tree, archive, step.request.chown),
+    TRY_CONTEXT(unpacked.add(real, archive, step.request.chown),
                 "unpack " + archive.source->entry.path);
   step.complete(real);
   store::LayerPtr layer = TRY(make_layer(step.env, step.input, real));
@@ -104,7 +103,7 @@ Result<VertexResult> plan_and_run(CopyStep& step, const store::RootfsView& users
   LayerPlan plan = TRY(step.plan(false, nullptr));
   step.complete(plan);
   // What an archive unpacks to depends on the symlinks below it, so there the parent counts.
-  bool unpacks = op.is_add && op.unpack && has_file_source(plan);
+  bool unpacks = op.unpacks() && has_file_source(plan);
   Sha256Digest parent;
   if (unpacks) parent = store::chain_content_id(step.input.below);
   const Sha256Digest* key_parent = unpacks ? &parent : nullptr;
@@ -117,19 +116,16 @@ Result<VertexResult> plan_and_run(CopyStep& step, const store::RootfsView& users
 Result<VertexResult> run_copy(BuildEnvironment& env, const StepInput& input, const CopyOp& op) {
   std::optional<Shortcut> shortcut = TRY(copy_shortcut(env, input, op));
   if (shortcut)
-    if (std::optional<Sha256Digest> key = TRY(follow_shortcut(env, *shortcut)))
+    if (std::optional<Sha256Digest> key = TRY(follow_shortcut(env, input, *shortcut)))
       if (std::optional<VertexResult> cached = TRY(find_cached(env, input, *key)))
         return std::move(*cached);
-  std::unique_ptr<ImageTree> image;
-  if (op.from != kNoVertex || op.from_scratch)
-    image = std::make_unique<ImageTree>(input.from ? *input.from : std::vector<store::LayerPtr>());
-  SourceTree& tree = image ? static_cast<SourceTree&>(*image) : env.context;
+  OpenedTrees trees = OpenedTrees::open(env, input, op.trees);
   store::RootfsView users(input.below);
   CopyStep step{env,
                 input,
                 op,
                 store::RootfsView(op.link ? std::vector<store::LayerPtr>() : input.below),  // K27
-                tree,
+                trees.all(),
                 op.request,
                 {}};
   VertexResult result = TRY(plan_and_run(step, users));

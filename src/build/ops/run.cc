@@ -1,18 +1,18 @@
 // RUN: the step's command in the sandbox; its upper directory becomes the layer's tree.
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
 
+#include "build/ops/run_mounts.h"
 #include "build/ops/step.h"
 
 namespace kasane::build {
 namespace {
 
-// Q01. Not in the key: proxies, ids and owners of cache mounts, limits.
+// Q01. Not in the key: proxies, addresses of extra hosts, limits.
 StepKey key_of(const BuildEnvironment& env, const StepInput& input, const RunOp& op) {
   StepKey key;
   key.add("kind", "RUN");
@@ -32,67 +32,35 @@ StepKey key_of(const BuildEnvironment& env, const StepInput& input, const RunOp&
   key.add("user", op.user);
   key.add("workdir", op.cwd);
   key.add("network", op.network == exec::Network::kNone ? "none" : "host");
-  key.add("platform", env.architecture);
-  for (const RunMount& mount : op.mounts)
-    key.add("mount " + mount.target, mount.type == RunMount::Type::kCache ? "cache" : "tmpfs");
+  key.add("platform", op.platform.str());
+  if (op.security == exec::Security::kInsecure) key.add("security", "insecure");
+  if (!env.run.hostname.empty()) key.add("hostname", env.run.hostname);
+  for (const RunSettings::ExtraHost& host : env.run.extra_hosts) key.add("extra host", host.name);
+  for (const exec::Ulimit& limit : env.run.ulimits)
+    key.add("ulimit " + limit.name, fmt::format("{}:{}", limit.soft, limit.hard));
+  if (env.run.shm_size_bytes) key.add("shm size", std::to_string(env.run.shm_size_bytes));
   if (env.epoch) key.add("SOURCE_DATE_EPOCH", std::to_string(*env.epoch));
   return key;
 }
 
-// A cache mount's directory below mounts/, named by the hash of its id: ids are hostile
-// text (reference B4). The lock makes sharing=locked wait for other builds.
-struct CacheMount {
-  std::string path;
-  UniqueFd lock;
-};
-
-Result<CacheMount> open_cache_mount(store::Store& store, const RunMount& mount) {
-  CacheMount cache;
-  std::string base = store.path("mounts/" + sha256(mount.cache_id).hex());
-  TRY(make_directories(store.path("mounts"), 0700));
-  if (mount.exclusive) {
-    cache.lock = TRY(open_file(base + ".lock", O_RDWR | O_CREAT, 0600));
-    if (::flock(cache.lock.get(), LOCK_EX) != 0) return Error::from_errno(errno, "lock cache mount");
-  }
-  cache.path = base;
-  if (::mkdir(base.c_str(), mount.mode) == 0) {
-    // mkdir obeys the umask; owners other than ours need root.
-    ::chmod(base.c_str(), mount.mode);
-    if ((mount.uid != 0 || mount.gid != 0) && ::chown(base.c_str(), mount.uid, mount.gid) != 0 &&
-        errno != EPERM)
-      return Error::from_errno(errno, "set owner of cache mount " + mount.target);
-  } else if (errno != EEXIST) {
-    return Error::from_errno(errno, "create cache mount " + mount.target);
-  }
-  return cache;
-}
-
-Result<void> add_mounts(BuildEnvironment& env, const RunOp& op, const std::string& scratch,
-                        exec::RunSpec& spec, std::vector<CacheMount>& caches) {
-  for (const RunMount& mount : op.mounts) {
-    exec::Mount target;
-    target.target = mount.target;
-    target.read_only = mount.read_only;
-    target.size_bytes = mount.size_bytes;
-    target.type = exec::Mount::Type::kTmpfs;
-    if (mount.type == RunMount::Type::kCache) {
-      caches.push_back(TRY(open_cache_mount(env.store, mount)));
-      target.type = exec::Mount::Type::kBind;
-      target.source = caches.back().path;
-    }
-    spec.mounts.push_back(std::move(target));
-  }
-  if (!op.script) return {};
+Result<exec::Mount> script_mount(const RunOp& op, const std::string& scratch) {
   UniqueFd file = TRY(open_file(scratch + "/script", O_WRONLY | O_CREAT | O_EXCL, 0755));
   TRY(write_all(file.get(), *op.script, "script of the step"));
   if (::fchmod(file.get(), 0755) != 0) return Error::from_errno(errno, "chmod script of the step");
-  spec.mounts.push_back({exec::Mount::Type::kBind, scratch + "/script", op.argv.front(), true, 0});
-  return {};
+  exec::Mount mount;
+  mount.source = scratch + "/script";
+  mount.target = op.argv.front();
+  return mount;
 }
 
 Error step_failed(const StepInput& input, const RunOp& op, const exec::RunOutcome& outcome) {
   std::string command;
   for (const std::string& arg : op.argv) command += (command.empty() ? "" : " ") + arg;
+  if (outcome.out_of_memory)
+    return Error(ErrorKind::kStepFailed,
+                 fmt::format("process \"{}\" was killed for using more memory than it may", command))
+        .at(input.vertex.span)
+        .hint("raise --memory, or let the step use fewer parallel jobs");
   std::string how = outcome.signal ? fmt::format("signal: {}", *outcome.signal)
                                    : fmt::format("exit code: {}", outcome.exit_status);
   return Error(ErrorKind::kStepFailed,
@@ -100,16 +68,15 @@ Error step_failed(const StepInput& input, const RunOp& op, const exec::RunOutcom
       .at(input.vertex.span);
 }
 
-Result<store::LayerPtr> execute(BuildEnvironment& env, const StepInput& input, const RunOp& op) {
-  exec::Executor* executor = TRY(env.executor());
+Result<exec::RunSpec> make_spec(BuildEnvironment& env, const StepInput& input, const RunOp& op,
+                                const std::string& scratch) {
   exec::RunSpec spec;
   for (const store::LayerPtr& layer : input.below) {
     if (layer->index().size() == 0) continue;  // nothing to show, and overlayfs has a limit
     spec.lower_trees.push_back(TRY(layer->ensure_tree(env.store)));
   }
-  store::Store::Ingest ingest = TRY(env.store.new_ingest());
-  spec.upper_dir = ingest.path() + "/upper";
-  spec.work_dir = ingest.path() + "/work";
+  spec.upper_dir = scratch + "/upper";
+  spec.work_dir = scratch + "/work";
   for (const std::string& dir : {spec.upper_dir, spec.work_dir})
     if (::mkdir(dir.c_str(), 0755) != 0 || ::chmod(dir.c_str(), 0755) != 0)
       return Error::from_errno(errno, "create " + dir);
@@ -119,15 +86,46 @@ Result<store::LayerPtr> execute(BuildEnvironment& env, const StepInput& input, c
   spec.cwd = op.cwd;
   spec.user = op.user;
   spec.network = op.network;
-  std::vector<CacheMount> caches;
-  TRY(add_mounts(env, op, ingest.path(), spec, caches));
-  exec::RunOutcome outcome = TRY(executor->run(
-      spec, [&](std::string_view bytes, int stream) { input.span.log(bytes, stream); }, input.stop));
-  if (outcome.exit_status != 0) return step_failed(input, op, outcome);
+  spec.security = op.security;
+  if (!env.run.hostname.empty()) spec.hostname = env.run.hostname;
+  for (const RunSettings::ExtraHost& host : env.run.extra_hosts)
+    spec.extra_hosts.push_back(host.address + "\t" + host.name);
+  spec.ulimits = env.run.ulimits;
+  spec.shm_size_bytes = env.run.shm_size_bytes;
+  spec.memory_limit_bytes = env.run.memory_limit_bytes;
+  return spec;
+}
+
+struct Executed {
+  store::LayerPtr layer;
+  exec::RunOutcome outcome;
+};
+
+Result<Executed> execute(BuildEnvironment& env, const StepInput& input, const RunOp& op,
+                         const std::vector<MountContent>& contents) {
+  if (std::optional<std::string> why = exec::why_cannot_execute(op.platform))
+    return Error(ErrorKind::kUnsupported, "cannot run programs for " + op.platform.str() + " here: " + *why);
+  exec::Executor* executor = TRY(env.executor());
+  store::Store::Ingest ingest = TRY(env.store.new_ingest());
+  exec::RunSpec spec = TRY(make_spec(env, input, op, ingest.path()));
+  std::unique_ptr<StepMounts> mounts =
+      TRY(StepMounts::prepare(env, input, op, ingest.path(), contents));
+  spec.mounts = mounts->mounts();
+  spec.env.insert(spec.env.end(), mounts->env().begin(), mounts->env().end());
+  if (op.script) spec.mounts.push_back(TRY(script_mount(op, ingest.path())));
+  Redactor redactor(env.secrets, [&](std::string_view bytes, int stream) { input.span.log(bytes, stream); });
+  Executed done;
+  done.outcome = TRY(executor->run(
+      spec, [&](std::string_view bytes, int stream) { redactor.write(bytes, stream); }, input.stop));
+  redactor.flush();
+  if (done.outcome.exit_status != 0) return step_failed(input, op, done.outcome);
   store::AdoptOptions adopt;
   adopt.epoch = env.epoch;
   adopt.below = input.below;
-  return store::adopt_tree(env.store, spec.upper_dir, adopt);
+  done.layer = TRY(store::adopt_tree(env.store, spec.upper_dir, adopt));
+  // Before it becomes a cached step: an unreachable layer is swept, a step would stay.
+  if (mounts->has_secrets()) TRY(refuse_leaks(env.secrets, {done.layer}));
+  return done;
 }
 
 }  // namespace
@@ -135,13 +133,19 @@ Result<store::LayerPtr> execute(BuildEnvironment& env, const StepInput& input, c
 Result<VertexResult> run_run(BuildEnvironment& env, const StepInput& input, const RunOp& op) {
   auto start = std::chrono::steady_clock::now();
   StepKey key = key_of(env, input, op);
+  std::vector<MountContent> contents = TRY(add_mounts_to_key(env, input, op, key));
   StepLock lock(env, key);
   std::optional<VertexResult> cached = TRY(find_cached(env, input, key.digest()));
   if (cached) return std::move(*cached);
   VertexResult explained = explain_miss(env, input, key, nullptr);
-  store::LayerPtr layer = TRY(execute(env, input, op));
+  Executed done = TRY(execute(env, input, op, contents));
   uint64_t duration = static_cast<uint64_t>((std::chrono::steady_clock::now() - start).count());
-  return finish_step(env, input, key, std::move(layer), duration, std::move(explained));
+  VertexResult result =
+      TRY(finish_step(env, input, key, std::move(done.layer), duration, std::move(explained)));
+  result.usage = done.outcome;
+  for (const MountContent& content : contents)
+    if (content.shortcut) TRY(keep_shortcut(env, *content.shortcut, *content.digest, result.own->diff_id()));
+  return result;
 }
 
 }  // namespace kasane::build

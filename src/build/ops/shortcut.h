@@ -22,7 +22,8 @@ Result<std::optional<Shortcut>> copy_shortcut(BuildEnvironment& env, const StepI
                                               const CopyOp& op);
 
 // The true key that this shortcut led to, when that step is still cached.
-Result<std::optional<Sha256Digest>> follow_shortcut(BuildEnvironment& env, const Shortcut& shortcut);
+Result<std::optional<Sha256Digest>> follow_shortcut(BuildEnvironment& env, const StepInput& input,
+                                                    const Shortcut& shortcut);
 
 // Writes nothing when it is there already.
 Result<void> keep_shortcut(BuildEnvironment& env, const Shortcut& shortcut, const Sha256Digest& key,

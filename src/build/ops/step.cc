@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "build/image_tree.h"
+
 namespace kasane::build {
 namespace {
 
@@ -109,6 +111,31 @@ void StepLock::set_made(BuildEnvironment& env, const Sha256Digest& key) {
   env.keys_made_.insert(key);
 }
 
+const std::vector<store::LayerPtr>* layers_of(const StepInput& input, const SourceRef& source) {
+  if (source.kind != SourceRef::Kind::kVertex) return nullptr;
+  const VertexResult& result = *input.sources.at(source.vertex);
+  return result.tree ? nullptr : &result.layers;
+}
+
+OpenedTrees OpenedTrees::open(BuildEnvironment& env, const StepInput& input,
+                              std::span<const SourceRef> sources) {
+  OpenedTrees opened;
+  auto own = [&](std::vector<store::LayerPtr> layers) {
+    opened.owned_.push_back(std::make_unique<ImageTree>(std::move(layers)));
+    return opened.owned_.back().get();
+  };
+  for (const SourceRef& source : sources) {
+    SourceTree* tree = &env.context;
+    if (source.kind == SourceRef::Kind::kEmpty) tree = own({});
+    if (source.kind == SourceRef::Kind::kVertex) {
+      const VertexResult& result = *input.sources.at(source.vertex);
+      tree = result.tree ? result.tree.get() : own(result.layers);
+    }
+    opened.trees_.push_back(tree);
+  }
+  return opened;
+}
+
 Result<exec::Executor*> BuildEnvironment::executor() {
   std::lock_guard lock(mutex_);
   if (!executor_) executor_ = TRY(exec::make_sandbox_executor(store.root()));
@@ -117,7 +144,7 @@ Result<exec::Executor*> BuildEnvironment::executor() {
 
 Result<std::optional<VertexResult>> find_cached(BuildEnvironment& env, const StepInput& input,
                                                 const Sha256Digest& key) {
-  if (env.no_cache && !StepLock::made_in_this_build(env, key))
+  if (input.vertex.no_cache && !StepLock::made_in_this_build(env, key))
     return std::optional<VertexResult>();
   std::optional<VertexResult> result = TRY(find_step(env, input, key));
   if (!result) return std::optional<VertexResult>();
@@ -129,7 +156,7 @@ Result<std::optional<VertexResult>> find_cached(BuildEnvironment& env, const Ste
 VertexResult explain_miss(BuildEnvironment& env, const StepInput& input, const StepKey& key,
                           const LayerPlan* plan) {
   VertexResult result;
-  if (env.no_cache) {
+  if (input.vertex.no_cache) {
     result.reason = "--no-cache";
     return result;
   }
@@ -163,7 +190,7 @@ Result<VertexResult> finish_step(BuildEnvironment& env, const StepInput& input, 
                                  store::LayerPtr layer, uint64_t duration_ns,
                                  VertexResult explained) {
   std::optional<VertexResult> faster;
-  if (!env.no_cache) faster = TRY(find_step(env, input, key.digest()));
+  if (!input.vertex.no_cache) faster = TRY(find_step(env, input, key.digest()));
   if (faster) {
     faster->reason = std::move(explained.reason);
     faster->details = std::move(explained.details);

@@ -3,17 +3,23 @@
 
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <span>
 #include <stop_token>
 #include <string>
 
 #include "base/events.h"
-#include "build/context.h"
+#include "build/build.h"
 #include "build/graph.h"
 #include "build/keys.h"
+#include "build/named_context.h"
+#include "build/secrets.h"
+#include "build/ssh_agent.h"
 #include "exec/executor.h"
+#include "net/source_cache.h"
 #include "store/store.h"
 
 namespace kasane::build {
@@ -22,13 +28,23 @@ namespace kasane::build {
 class BuildEnvironment {
  public:
   store::Store& store;
-  ContextTree& context;
+  SourceTree& context;
+  NamedContexts& contexts;
+  const SecretValues& secrets;
+  const SshAgents& ssh;
+  net::SourceCache downloads;
   std::optional<int64_t> epoch;  // SOURCE_DATE_EPOCH, seconds
   int64_t now_ns = 0;            // start of the build
-  bool no_cache = false;
-  std::string architecture;
+  RunSettings run;
 
-  BuildEnvironment(store::Store& s, ContextTree& c) : store(s), context(c) {}
+  BuildEnvironment(store::Store& s, SourceTree& c, NamedContexts& named, const SecretValues& values,
+                   const SshAgents& agents)
+      : store(s),
+        context(c),
+        contexts(named),
+        secrets(values),
+        ssh(agents),
+        downloads(s.path("sources")) {}
   // Made on first need: a build without a RUN that misses never asks for a sandbox.
   Result<exec::Executor*> executor();
 
@@ -65,16 +81,34 @@ class StepLock {
 struct StepInput {
   const Vertex& vertex;
   std::vector<store::LayerPtr> below;              // of the parent, lowest first
-  const std::vector<store::LayerPtr>* from = nullptr;  // of CopyOp::from
+  std::map<VertexId, const VertexResult*> sources;  // of every dependency
   std::stop_token stop;
   // The progress span, opened by the scheduler before the step runs.
   Span& span;
 };
 
+// The trees that an operation takes files from, opened for as long as this lives.
+class OpenedTrees {
+ public:
+  static OpenedTrees open(BuildEnvironment& env, const StepInput& input,
+                          std::span<const SourceRef> sources);
+  std::span<SourceTree* const> all() const { return trees_; }
+  SourceTree& operator[](size_t i) const { return *trees_[i]; }
+
+ private:
+  std::vector<SourceTree*> trees_;
+  std::vector<std::unique_ptr<SourceTree>> owned_;
+};
+// The layers of a stage or image, else null.
+const std::vector<store::LayerPtr>* layers_of(const StepInput& input, const SourceRef& source);
+
 Result<VertexResult> run_base(BuildEnvironment& env, const StepInput& input, const BaseOp& op);
 Result<VertexResult> run_copy(BuildEnvironment& env, const StepInput& input, const CopyOp& op);
 Result<VertexResult> run_workdir(BuildEnvironment& env, const StepInput& input, const WorkdirOp& op);
 Result<VertexResult> run_run(BuildEnvironment& env, const StepInput& input, const RunOp& op);
+Result<VertexResult> run_local(BuildEnvironment& env, const StepInput& input, const LocalOp& op);
+Result<VertexResult> run_http(BuildEnvironment& env, const StepInput& input, const HttpOp& op);
+Result<VertexResult> run_git(BuildEnvironment& env, const StepInput& input, const GitOp& op);
 
 // ---- shared by the operations
 

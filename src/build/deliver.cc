@@ -1,0 +1,142 @@
+#include "build/deliver.h"
+
+#include "build/assemble.h"
+#include "build/provenance.h"
+
+namespace kasane::build {
+namespace {
+
+using transfer::BuiltPlatform;
+using transfer::ExportOptions;
+using transfer::ExportResult;
+
+struct Deliverer {
+  const Delivery& d;
+  EventBus& events;
+  std::stop_token stop;
+  BuildResult& result;
+  std::vector<BuiltPlatform> built;
+  ExportResult last;  // for the metadata file
+
+  Result<void> assemble();
+  Result<void> deliver(const ExportOptions& output);
+  Result<void> store_images(std::vector<BuiltPlatform> images, std::vector<std::string> names);
+  Result<Sha256Digest> store_image(const BuiltPlatform& image, const std::vector<std::string>& tags);
+  Result<void> finish();
+};
+
+// No layer above the base and no text of the image may hold the value of a secret.
+Result<void> check_secrets(const SecretValues& secrets, const BuiltPlatform& built,
+                           const std::vector<store::LayerPtr>& layers) {
+  if (secrets.empty()) return {};
+  TRY(refuse_leaks(secrets, built.config_json, "the configuration of the image"));
+  size_t base = std::min(built.base_layers, layers.size());
+  return refuse_leaks(secrets, {layers.begin() + static_cast<ptrdiff_t>(base), layers.end()});
+}
+
+Result<void> Deliverer::assemble() {
+  for (const Target& target : d.graph.targets) {
+    oci::ImageConfig config = assemble_config(target, d.results, d.epoch);
+    BuiltPlatform image;
+    image.platform = target.platform;
+    image.diff_ids = config.diff_ids;
+    image.base_layers = target.config.diff_ids.size();
+    image.config_json = config.serialize();
+    image.config_digest = sha256(image.config_json);
+    std::vector<store::LayerPtr> layers;
+    if (target.result != kNoVertex) layers = d.results.at(target.result).layers;
+    TRY(check_secrets(d.options.secrets, image, layers));
+    if (d.options.squash) image = TRY(transfer::squash_new_layers(d.store, std::move(image)));
+    built.push_back(std::move(image));
+  }
+  return {};
+}
+
+// Writes nothing when the image and its tags are already there.
+Result<Sha256Digest> Deliverer::store_image(const BuiltPlatform& image,
+                                            const std::vector<std::string>& tags) {
+  Sha256Digest id = image.config_digest;
+  if (!d.store.image_row(id)) {
+    store::ImageRecord record;
+    record.config_json = image.config_json;
+    record.diff_ids = image.diff_ids;
+    record.tags = tags;
+    id = TRY(d.store.put_image(record));
+  }
+  for (const std::string& tag : tags) {
+    std::optional<Sha256Digest> current = TRY(d.store.find_tag(tag));
+    if (!current || *current != id) TRY(d.store.tag(id, tag));
+  }
+  return id;
+}
+
+Result<void> Deliverer::store_images(std::vector<BuiltPlatform> images, std::vector<std::string> names) {
+  Span span(events, "exporting to image");
+  auto work = [&]() -> Result<void> {
+    std::vector<std::pair<std::string, Sha256Digest>> by_platform;
+    for (const BuiltPlatform& image : images) {
+      bool tagged = images.size() == 1;
+      Sha256Digest id = TRY(store_image(image, tagged ? names : std::vector<std::string>()));
+      by_platform.emplace_back(image.platform.str(), id);
+      span.log("writing image " + id.str() + " done\n", 2);
+    }
+    for (const std::string& name : names) {
+      if (images.size() > 1) TRY(d.store.tag_platforms(name, by_platform));
+      span.log("naming to " + name + " done\n", 2);
+    }
+    return {};
+  };
+  Result<void> stored = work();
+  stored ? span.done() : span.fail(stored.error());
+  if (!stored) return stored;
+  last.names = std::move(names);
+  last.config_digest = images.front().config_digest.str();
+  if (last.digest.empty()) last.digest = last.config_digest;
+  return {};
+}
+
+Result<void> Deliverer::deliver(const ExportOptions& given) {
+  ExportOptions output = given;
+  if (!d.tags.empty()) output.names = d.tags;
+  output.epoch = d.epoch;
+  output.multi_platform = d.multi_platform;
+  output.annotations.insert(output.annotations.end(), d.options.annotations.begin(),
+                            d.options.annotations.end());
+  std::vector<BuiltPlatform> images = built;
+  if (output.rewrite_timestamp && d.epoch)
+    for (BuiltPlatform& image : images)
+      image = TRY(transfer::rewrite_timestamps(d.store, std::move(image), *d.epoch));
+  bool to_store = output.kind == ExportOptions::Kind::kImage ||
+                  (output.kind == ExportOptions::Kind::kDocker && output.dest.empty());
+  if (to_store) return store_images(std::move(images), output.names);
+  if (output.kind == ExportOptions::Kind::kCacheOnly) return {};
+  add_provenance(d, images);
+  last = TRY(transfer::export_build(d.store, images, output, events, stop));
+  return {};
+}
+
+// L18, L19.
+Result<void> Deliverer::finish() {
+  for (const BuiltPlatform& image : built) result.images.push_back({image.platform, image.config_digest});
+  result.image = result.images.front().id;
+  result.digest = last.config_digest.empty() ? last.digest : last.config_digest;
+  if (!d.options.metadata_file.empty())
+    TRY(replace_file(d.options.metadata_file, transfer::metadata_json(last)));
+  if (!d.options.iidfile.empty())
+    TRY(replace_file(d.options.iidfile, result.digest.empty() ? result.image.str() : result.digest));
+  return {};
+}
+
+}  // namespace
+
+Result<void> deliver(const Delivery& delivery, EventBus& events, std::stop_token stop,
+                     BuildResult& result) {
+  Deliverer deliverer{delivery, events, std::move(stop), result, {}, {}};
+  TRY(deliverer.assemble());
+  std::vector<ExportOptions> outputs = delivery.options.outputs;
+  if (outputs.empty()) outputs.push_back(TRY(transfer::parse_output("type=image")));
+  for (const ExportOptions& output : outputs) TRY(deliverer.deliver(output));
+  return deliverer.finish();
+}
+
+}  // namespace kasane::build
