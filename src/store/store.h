@@ -64,9 +64,22 @@ struct StepRow {
   Sha256Digest diff_id;      // the layer that the step made
   int64_t created_ns = 0;
   uint64_t duration_ns = 0;
-  std::string scope;         // which Dockerfile step this is (name/stage/index), for explain
+  // Which step this is, for explain: "CONTEXT|DOCKERFILE|stage=S|step=N". What follows the
+  // first '|' is compared when the context was moved. "": never looked up by scope.
+  std::string scope;
   std::string explanation;   // JSON: the readable parts of the key
 };
+
+// Which cached steps to drop; without a member: all of them.
+struct StepPrune {
+  std::optional<int64_t> unused_since_ns;  // only those not used since
+  // Least recently used first, until the layers that only cached steps use have no more
+  // than this many content bytes.
+  std::optional<uint64_t> keep_bytes;
+};
+
+// One image of a reference that names several; platform as oci::Platform::str().
+using PlatformImage = std::pair<std::string, Sha256Digest>;
 
 struct RemovedImage {
   std::vector<std::string> untagged;         // canonical references, in order
@@ -139,7 +152,18 @@ class Store {
   // `reference` is "name:tag", or "name@digest" for what `images --digests` shows. Moves a
   // tag that exists; writes nothing when it already says so.
   Result<void> tag(const Sha256Digest& image, const std::string& reference);
-  // Newest first, then by id.
+  // One "name:tag" for the images of several platforms: replaces all that it named. The
+  // plain tag means the host's platform, else the first. kNotFound when an image is missing,
+  // kInvalid for digest references, bad or repeated platforms. tag() and put_image() make
+  // the reference name a single image again.
+  Result<void> tag_platforms(const std::string& reference,
+                             const std::vector<PlatformImage>& images);
+  // nullopt when the reference names no image of that platform through tag_platforms().
+  Result<std::optional<Sha256Digest>> find_tag_platform(const std::string& reference,
+                                                        const std::string& platform);
+  // All images of the reference, by platform; empty for a plain tag.
+  Result<std::vector<PlatformImage>> platforms_of(const std::string& reference);
+  // Newest first, then by id. A tag of several platforms is shown with each of its images.
   Result<std::vector<ImageRow>> list_images();
   Result<std::optional<Sha256Digest>> find_tag(const std::string& reference);
   // Images whose id starts with the hex prefix (at most `limit`).
@@ -152,7 +176,8 @@ class Store {
   // Sizes (content bytes) of layers by DiffID in one query, same order.
   Result<std::vector<uint64_t>> layer_sizes(const std::vector<Sha256Digest>& diff_ids);
 
-  // Removes one tag (or digest reference); true when the image has no tag left.
+  // Removes one tag (or digest reference), for all its platforms; true when the image that
+  // find_tag() gave has no tag left.
   Result<bool> untag(const std::string& reference);
   // Removes the image record and every layer that neither another image nor the step
   // cache uses. While another process holds the store only the records go; the layers are
@@ -162,13 +187,19 @@ class Store {
   Result<RemovedImage> remove_image(const Sha256Digest& image, bool only_untagged = false);
 
   // ---- step cache
-  Result<std::optional<StepRow>> find_step(const Sha256Digest& key);
+  // `scope`: whose step it is to be from now on, for last_step_of(); "" = the scope that
+  // made the step. Uses are kept in memory and written together, later.
+  Result<std::optional<StepRow>> find_step(const Sha256Digest& key, const std::string& scope = {});
   Result<void> put_step(const StepRow& step);
-  // Latest step of the same scope: what to compare with when a key misses.
+  // What the scope used last (made or hit), else what the same step of another checkout
+  // used last: what to compare with when a key misses.
   Result<std::optional<StepRow>> last_step_of(const std::string& scope);
-  // Drops cached steps (all, or those unused since a time) and every layer that nothing
-  // uses any more. Returns freed bytes (content sizes). As for remove_image().
-  Result<uint64_t> prune_steps(std::optional<int64_t> unused_since_ns);
+  // Drops cached steps and every layer that nothing uses any more. Returns freed bytes
+  // (content sizes). As for remove_image().
+  Result<uint64_t> prune_steps(const StepPrune& which);
+  Result<uint64_t> prune_steps(std::optional<int64_t> unused_since_ns) {
+    return prune_steps(StepPrune{unused_since_ns, std::nullopt});
+  }
 
   // ---- care
   Result<CheckReport> check(const CheckOptions& options);
@@ -189,6 +220,10 @@ class Store {
   // Creates the store when it is missing, takes the shared lock, sweeps once.
   Result<void> ensure_writable();
   Result<void> register_layer(const struct LayerSummary& summary);
+  Locks& locks() { return *locks_; }
+  // Renames `name` (below root) into trash/; missing is fine. Then somebody empties it.
+  Result<void> move_to_trash(const std::string& name);
+  uint64_t empty_trash();
 
  private:
   Store() = default;
@@ -204,14 +239,14 @@ class Store {
   bool blob_is_sound(const std::string& path, std::string_view bytes) const;
   Result<void> remove_records(const Sha256Digest& image, bool only_untagged, bool with_content,
                               RemovedImage& out);
+  // The database for reading tables that the migration fills.
+  Result<Database*> migrated_reader();
   void flush_used_steps();
   // Deletion (gc.cc). Names are below root.
   // Runs a deletion; on a full disk once more, with the reserved space given up for it.
   Result<void> with_reserve(const std::function<Result<void>()>& work);
   void make_reserve();
-  Result<void> move_to_trash(const std::string& name);
   uint64_t sweep_ingests();
-  uint64_t empty_trash();
   uint64_t count_leftovers();
   Result<uint64_t> sweep_unreachable(uint64_t& freed_bytes);
 
@@ -223,7 +258,11 @@ class Store {
   bool hold_wanted_ = false;  // hold() came before the store existed
   bool swept_ = false;
   std::optional<Ingest> scratch_;  // temporary files of blobs
-  std::vector<Sha256Digest> used_steps_;  // hits whose last use is not yet written
+  struct UsedStep {
+    Sha256Digest key;
+    std::string scope;  // "" = only the step's own last use
+  };
+  std::vector<UsedStep> used_steps_;  // hits whose use is not yet written
 
   std::atomic<uint64_t> counter_ = 0;
   std::unique_ptr<Locks> locks_;
