@@ -95,7 +95,7 @@ void add_provenance(const Delivery& d, std::vector<transfer::BuiltPlatform>& ima
   for (transfer::BuiltPlatform& image : images) {
     transfer::Attestation attestation;
     attestation.predicate_type = kPredicateType;
-    attestation.predicate_json =
+    attestation.statement_json =
         predicate_of(d, image.platform).dump(-1, ' ', false, Json::error_handler_t::replace);
     image.attestations.push_back(std::move(attestation));
   }

@@ -13,19 +13,28 @@
 
 #include "base/events.h"
 #include "base/result.h"
+#include "oci/platform.h"
 
 namespace kasane::exec {
 
 enum class Network { kHost, kNone };
 
 struct Mount {
-  enum class Type { kBind, kTmpfs };
+  enum class Type { kBind, kTmpfs, kOverlay, kFile, kSocket };
   Type type = Type::kBind;
   std::string source;  // kBind: host path (already resolved and checked by the caller)
   std::string target;  // absolute path inside the image
   bool read_only = true;
   uint64_t size_bytes = 0;  // kTmpfs; 0 = kernel default
+  std::optional<uint32_t> mode; uint32_t uid = 0, gid = 0;
+  std::string content;
+  std::vector<std::string> lower_trees;
+  std::string sub_path;
+  std::string upper_dir, work_dir;
 };
+struct Ulimit { std::string name; uint64_t soft = 0, hard = 0; };
+enum class Security { kSandbox, kInsecure };
+
 
 struct RunSpec {
   std::vector<std::string> argv;  // argv[0] is looked up in PATH *inside the image*
@@ -44,6 +53,9 @@ struct RunSpec {
   Network network = Network::kHost;
   std::string hostname = "buildkitsandbox";
   std::vector<std::string> extra_hosts;  // lines for /etc/hosts
+  Security security = Security::kSandbox; std::vector<Ulimit> ulimits; uint64_t shm_size_bytes = 0;
+  uint64_t memory_limit_bytes = 0;
+  std::optional<int> terminal_fd;
 };
 
 struct RunOutcome {
@@ -51,11 +63,13 @@ struct RunOutcome {
   std::optional<int> signal;  // set when a signal ended the step
   uint64_t wall_ns = 0;
   uint64_t max_rss_bytes = 0;
+  uint64_t user_ns = 0, system_ns = 0; bool out_of_memory = false; std::string limit_note;
   // Set when the program could not be started: exit_status is then 127 (not found) or
   // 126 (found, not executable), as a shell reports it. The text was also sent to the log.
   std::string exec_error;
 };
 
+std::optional<std::string> why_cannot_execute(const oci::Platform& platform);
 using LogCallback = std::function<void(std::string_view bytes, int stream)>;
 
 class Executor {

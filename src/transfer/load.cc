@@ -121,19 +121,28 @@ bool is_index(const oci::Descriptor& descriptor) {
   return descriptor.media_type == oci::kMediaTypeIndex || descriptor.media_type == oci::kDockerIndex;
 }
 
-// The manifest for this host below a descriptor; nullopt when an index has none.
-Result<std::optional<oci::Descriptor>> choose_manifest(ArchiveView& archive, oci::Descriptor descriptor) {
-  const oci::Platform host = oci::Platform::host();
+// How well a platform serves one that was asked for; 0: not at all.
+int fitness(const std::optional<oci::Platform>& offered, const oci::Platform& wanted) {
+  if (!offered) return 1;
+  oci::Platform platform = offered->normalized();
+  if (platform.os != wanted.os || platform.architecture != wanted.architecture) return 0;
+  return platform.variant == wanted.variant ? 3 : 2;
+}
+
+// The manifest for a platform below a descriptor; nullopt when an index has none.
+Result<std::optional<oci::Descriptor>> choose_manifest(ArchiveView& archive, oci::Descriptor descriptor,
+                                                       const oci::Platform& platform) {
   for (int depth = 0; is_index(descriptor); ++depth) {
     if (depth >= kMaxIndexDepth) return Error(ErrorKind::kLimit, "image indexes are nested too deeply");
     oci::Index index = TRY(oci::Index::parse(TRY(required(archive, blob_path(descriptor.digest)))));
     if (index.manifests.size() > kMaxManifests)
       return Error(ErrorKind::kLimit, "image index has too many manifests");
     std::optional<oci::Descriptor> chosen;
+    int best = 0;
     for (const oci::Descriptor& candidate : index.manifests) {
-      bool fits = !candidate.platform || (candidate.platform->os == host.os &&
-                                          candidate.platform->architecture == host.architecture);
-      if (fits && !chosen) chosen = candidate;
+      int fits = fitness(candidate.platform, platform);
+      if (fits > best) chosen = candidate;
+      best = std::max(best, fits);
     }
     if (!chosen) return std::optional<oci::Descriptor>();
     descriptor = std::move(*chosen);
@@ -161,7 +170,7 @@ Result<std::vector<LoadedImage>> load_layout(store::Store& store, ArchiveView& a
   oci::Index index = TRY(oci::Index::parse(index_json));
   std::vector<LoadedImage> loaded;
   for (const oci::Descriptor& descriptor : index.manifests) {
-    std::optional<oci::Descriptor> manifest = TRY(choose_manifest(archive, descriptor));
+    std::optional<oci::Descriptor> manifest = TRY(choose_manifest(archive, descriptor, oci::Platform::host()));
     if (!manifest)
       return Error(ErrorKind::kNotFound, "requested platform(s) ([" + oci::Platform::host().str() +
                                              "]) not found in the archive");
@@ -210,6 +219,36 @@ Result<std::vector<LoadedImage>> load_directory(store::Store& store, const std::
   Result<std::vector<LoadedImage>> loaded = load_archive(store, *view);
   loaded ? span.done() : span.fail(loaded.error());
   return loaded;
+}
+
+Result<Sha256Digest> load_layout_image(store::Store& store, const std::string& location,
+                                       const oci::Platform& platform, EventBus& events) {
+  TRY(store.hold());
+  Span span(events, "load " + location);
+  auto run = [&]() -> Result<Sha256Digest> {
+    size_t name_begin = location.rfind('/') == std::string::npos ? 0 : location.rfind('/');
+    size_t mark = location.find('@');
+    if (mark == std::string::npos) mark = location.find(':', name_begin);
+    std::string selector = mark == std::string::npos ? "" : location.substr(mark + 1);
+    std::unique_ptr<ArchiveView> view = TRY(open_layout_directory(store, location.substr(0, mark)));
+    oci::Index index = TRY(oci::Index::parse(TRY(required(*view, "index.json"))));
+    const oci::Descriptor* chosen = nullptr;
+    for (const oci::Descriptor& descriptor : index.manifests) {
+      auto name = descriptor.annotations.find("org.opencontainers.image.ref.name");
+      bool named = name != descriptor.annotations.end() && name->second == selector;
+      if (selector.empty() ? !chosen : named || descriptor.digest == selector) chosen = &descriptor;
+    }
+    if (!chosen)
+      return Error(ErrorKind::kNotFound, selector.empty() ? "the layout has no image"
+                                                          : "the layout has no image " + selector);
+    std::optional<oci::Descriptor> manifest = TRY(choose_manifest(*view, *chosen, platform));
+    if (!manifest)
+      return Error(ErrorKind::kNotFound, "no image for platform " + platform.str() + " in the layout");
+    return TRY(load_manifest(store, *view, *manifest, "")).image;
+  };
+  Result<Sha256Digest> image = run();
+  image ? span.done() : span.fail(image.error());
+  return image;
 }
 
 }  // namespace kasane::transfer

@@ -10,6 +10,7 @@
 #include "base/events.h"
 #include "base/stream.h"
 #include "oci/image_config.h"
+#include "oci/platform.h"
 #include "store/store.h"
 
 namespace kasane::transfer {
@@ -33,6 +34,11 @@ struct LoadedImage {
 Result<std::vector<LoadedImage>> load(store::Store& store, ByteSource& archive, EventBus& events);
 Result<std::vector<LoadedImage>> load_directory(store::Store& store, const std::string& path,
                                                 EventBus& events);
+
+// One image of an OCI layout directory, without a tag: `location` is "DIR", "DIR:TAG" or
+// "DIR@DIGEST". For `platform` when an index offers it. kNotFound, kInvalid.
+Result<Sha256Digest> load_layout_image(store::Store& store, const std::string& location,
+                                       const oci::Platform& platform, EventBus& events);
 
 struct ImportImage {
   oci::ImageConfig config;   // platform, config, created; rootfs and history are filled in

@@ -146,18 +146,21 @@ Result<void> StepMounts::add_cache(const RunMount& mount, const MountContent& co
       request.sharing = store::CacheMountRequest::Sharing::kLocked;
       break;
   }
+  if (mount.has_from || !mount.source.empty())
+    request.sharing = store::CacheMountRequest::Sharing::kLocked;
   caches_.push_back(TRY(store::open_cache_mount(build_.store, request, input_.stop)));
   if (!mount.has_from && mount.source.empty()) {
     target.type = exec::Mount::Type::kBind;
     target.source = caches_.back().path();
     return {};
   }
-  // The base below, what earlier steps wrote above it.
+  // The base below, what earlier steps wrote above it: only one step at a time can have that.
   if (mount.has_from) TRY(view_of(mount.from, "", target));
   target.type = exec::Mount::Type::kOverlay;
   target.sub_path = mount.source;
   TRY(add_writable_part(target));
   target.upper_dir = caches_.back().path();
+  if (caches_.back().needs_seed()) TRY(caches_.back().mark_seeded());
   return {};
 }
 

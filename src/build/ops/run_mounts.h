@@ -8,6 +8,7 @@
 
 #include "build/ops/shortcut.h"
 #include "build/ops/step.h"
+#include "store/cache_mounts.h"
 
 namespace kasane::build {
 
