@@ -45,9 +45,15 @@ Result<std::optional<int64_t>> source_date_epoch(const BuildOptions& options) {
 
 std::vector<StepReport> reports_of(const Graph& graph, const std::map<VertexId, VertexResult>& results) {
   std::vector<StepReport> reports;
-  for (const auto& [id, result] : results)
-    reports.push_back({graph.vertices[static_cast<size_t>(id)].name, result.cached, result.reason,
-                       result.details});
+  for (const auto& [id, result] : results) {
+    StepReport report{graph.vertices[static_cast<size_t>(id)].name, result.cached, result.reason,
+                      result.details};
+    report.duration_ns = result.duration_ns;
+    if (result.usage) report.max_rss_bytes = result.usage->max_rss_bytes;
+    if (result.usage) report.cpu_ns = result.usage->user_ns + result.usage->system_ns;
+    if (result.own && !result.cached) report.bytes_written = result.own->summary().content_size;
+    reports.push_back(std::move(report));
+  }
   return reports;
 }
 
@@ -71,6 +77,46 @@ std::vector<std::string> warnings_of(const BuildOptions& options, const dockerfi
     if (!declared.contains(name) && !dockerfile::is_predefined_arg(name))
       warnings.push_back("build argument " + name + " is not used: no ARG declares it");
   return warnings;
+}
+
+store::BuildRecord record_of(const Graph& graph, const GraphRun& run, const BuildOptions& options,
+                             const Inputs& inputs, const std::vector<std::string>& tags,
+                             const Result<void>& ran, const BuildResult& result) {
+  store::BuildRecord record;
+  record.tags = tags;
+  record.dockerfile = inputs.file_name;
+  record.context = inputs.context_name;
+  record.target = options.target;
+  if (ran && !result.images.empty()) record.image = result.image.str();
+  if (!ran) record.error = ran.error().full_message();
+  for (size_t i = 0; i < graph.vertices.size(); ++i) {
+    const VertexId id = static_cast<VertexId>(i);
+    auto it = run.results.find(id);
+    if (it == run.results.end() && id != run.failed) continue;
+    store::StepRecord step;
+    step.name = graph.vertices[i].name;
+    step.scope = graph.vertices[i].scope;
+    if (it == run.results.end()) {
+      step.error = record.error;
+      step.log = store::BuildRecordWriter::log_name(i);
+    } else {
+      const VertexResult& done = it->second;
+      step.cached = done.cached;
+      if (done.own) step.key_hex = done.key.hex();
+      step.key_json = done.key_json;
+      step.reason = done.reason;
+      step.details = done.details;
+      step.duration_ns = done.duration_ns;
+      if (done.usage) {
+        step.log = store::BuildRecordWriter::log_name(i);
+        step.max_rss_bytes = done.usage->max_rss_bytes;
+        step.cpu_ns = done.usage->user_ns + done.usage->system_ns;
+      }
+      if (done.own && !done.cached) step.bytes_written = done.own->summary().content_size;
+    }
+    record.steps.push_back(std::move(step));
+  }
+  return record;
 }
 
 int64_t now_ns() {
@@ -149,21 +195,30 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
 
   TRY(make_stat_cache_folder(store));
   static const SshAgents kNoAgents;
+  std::unique_ptr<store::BuildRecordWriter> records = TRY(store::BuildRecordWriter::begin(store));
   BuildEnvironment env(store, *inputs.context, contexts, options.secrets,
-                       options.ssh ? *options.ssh : kNoAgents);
+                       options.ssh ? *options.ssh : kNoAgents, *records);
   env.epoch = epoch;
   env.now_ns = now;
   env.run = run_settings(options);
   unsigned jobs = options.jobs ? options.jobs : std::max(1u, std::thread::hardware_concurrency());
-  auto results = run_graph(env, graph, jobs, events, stop);
+  GraphRun run;
+  Result<void> ran = run_graph(env, graph, jobs, events, stop, run);
   inputs.context->save_knowledge();
-  if (!results) return results.error();
-
   BuildResult result;
-  Delivery delivery{store, options, graph, *results, epoch, tags, lowering.multi_platform, now};
-  TRY(deliver(delivery, events, stop, result));
+  if (ran) {
+    Delivery delivery{store, options, graph, run.results, epoch, tags, lowering.multi_platform, now};
+    ran = deliver(delivery, events, stop, result);
+  }
+  store::BuildRecord record = record_of(graph, run, options, inputs, tags, ran, result);
+  record.started_ns = now;
+  record.finished_ns = now_ns();
+  if (Result<void> kept = records->finish(record); !kept)
+    events.warn("the record of this build was not kept: " + kept.error().full_message());
+  if (!ran) return std::move(ran.error());
+  result.build_id = records->id();
   result.tags = std::move(tags);
-  result.steps = reports_of(graph, *results);
+  result.steps = reports_of(graph, run.results);
   result.warnings = warnings_of(options, inputs.file, graph);
   return result;
 }

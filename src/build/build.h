@@ -74,6 +74,10 @@ struct StepReport {
   bool cached = false;
   std::string reason;    // "hit", or which input changed: "context file src/main.ts changed"
   std::vector<std::string> details;  // further changed inputs, one line each
+  uint64_t duration_ns = 0;          // of a step that ran, as the next three
+  uint64_t max_rss_bytes = 0;        // peak of one process of a RUN
+  uint64_t cpu_ns = 0;
+  uint64_t bytes_written = 0;        // content of its layer
 };
 
 struct BuildResult {
@@ -85,6 +89,7 @@ struct BuildResult {
   Sha256Digest image;                  // the first of them
   std::string digest;                  // what --iidfile holds
   std::vector<std::string> tags;       // canonical
+  std::string build_id;                // of the record (store/build_records.h)
   std::vector<StepReport> steps;       // file-system steps in Dockerfile order, then stages
   std::vector<std::string> warnings;
 };

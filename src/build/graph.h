@@ -126,6 +126,9 @@ struct VertexResult {
   bool cached = false;
   std::string reason;                   // explain
   std::vector<std::string> details;
+  Sha256Digest key{};                   // of the step; all zero for sources
+  std::string key_json;                 // its readable parts (StepKey::to_json)
+  uint64_t duration_ns = 0;             // of a step that ran
   std::optional<exec::RunOutcome> usage;  // of a RUN that ran
 };
 

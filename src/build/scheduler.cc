@@ -26,10 +26,10 @@ Result<VertexResult> run_operation(BuildEnvironment& env, const StepInput& input
 
 class Scheduler {
  public:
-  Scheduler(BuildEnvironment& env, const Graph& graph, unsigned jobs, EventBus& events)
-      : env_(env), graph_(graph), jobs_(jobs), events_(events) {}
+  Scheduler(BuildEnvironment& env, const Graph& graph, unsigned jobs, EventBus& events, GraphRun& run)
+      : env_(env), graph_(graph), jobs_(jobs), events_(events), results_(run.results), failed_(run.failed) {}
 
-  Result<std::map<VertexId, VertexResult>> run(std::stop_token outer);
+  Result<void> run(std::stop_token outer);
 
  private:
   struct Completion {
@@ -48,7 +48,8 @@ class Scheduler {
   const unsigned jobs_;
   EventBus& events_;
   std::stop_source stop_;
-  std::map<VertexId, VertexResult> results_;  // written by the owner thread only
+  std::map<VertexId, VertexResult>& results_;  // written by the owner thread only
+  VertexId& failed_;
   std::set<VertexId> waiting_;
   size_t running_ = 0;
   std::optional<Error> failure_;
@@ -86,7 +87,7 @@ std::vector<VertexId> Scheduler::take_ready() {
 Result<VertexResult> Scheduler::execute(VertexId id) {
   const Vertex& vertex = graph_.vertices[static_cast<size_t>(id)];
   Span span(events_, vertex.name);
-  StepInput input{vertex, {}, {}, stop_.get_token(), span};
+  StepInput input{vertex, id, {}, {}, stop_.get_token(), span};
   {
     std::lock_guard lock(mutex_);
     if (vertex.parent != kNoVertex) input.below = results_.at(vertex.parent).layers;
@@ -127,12 +128,14 @@ void Scheduler::settle(Completion completion) {
     return;
   }
   bool cancelled = completion.result.error().kind() == ErrorKind::kCancelled;
-  if (!failure_ || (failure_->kind() == ErrorKind::kCancelled && !cancelled))
+  if (!failure_ || (failure_->kind() == ErrorKind::kCancelled && !cancelled)) {
     failure_ = completion.result.error();
+    failed_ = completion.id;
+  }
   stop_.request_stop();
 }
 
-Result<std::map<VertexId, VertexResult>> Scheduler::run(std::stop_token outer) {
+Result<void> Scheduler::run(std::stop_token outer) {
   std::stop_callback forward(outer, [this] { stop_.request_stop(); });
   for (const Target& target : graph_.targets)
     if (target.result != kNoVertex) reach(target.result);
@@ -156,15 +159,14 @@ Result<std::map<VertexId, VertexResult>> Scheduler::run(std::stop_token outer) {
   }
   if (failure_) return std::move(*failure_);
   if (!waiting_.empty()) return Error(ErrorKind::kCancelled, "the build was cancelled");
-  return std::move(results_);
+  return {};
 }
 
 }  // namespace
 
-Result<std::map<VertexId, VertexResult>> run_graph(BuildEnvironment& env, const Graph& graph,
-                                                   unsigned jobs, EventBus& events,
-                                                   std::stop_token stop) {
-  return Scheduler(env, graph, std::max(1u, jobs), events).run(std::move(stop));
+Result<void> run_graph(BuildEnvironment& env, const Graph& graph, unsigned jobs, EventBus& events,
+                       std::stop_token stop, GraphRun& run) {
+  return Scheduler(env, graph, std::max(1u, jobs), events, run).run(std::move(stop));
 }
 
 }  // namespace kasane::build

@@ -11,10 +11,15 @@
 
 namespace kasane::build {
 
-// Results of all vertices that the targets reach. On the first failure the other running
-// steps are stopped and that first error is returned.
-Result<std::map<VertexId, VertexResult>> run_graph(BuildEnvironment& env, const Graph& graph,
-                                                   unsigned jobs, EventBus& events,
-                                                   std::stop_token stop);
+// What ran, also when the build failed: `results` holds every step that was completed.
+struct GraphRun {
+  std::map<VertexId, VertexResult> results;
+  VertexId failed = kNoVertex;  // the step whose error run_graph() returned
+};
+
+// Fills `run` with all vertices that the targets reach. On the first failure the other
+// running steps are stopped and that first error is returned.
+Result<void> run_graph(BuildEnvironment& env, const Graph& graph, unsigned jobs, EventBus& events,
+                       std::stop_token stop, GraphRun& run);
 
 }  // namespace kasane::build

@@ -4,37 +4,13 @@
 #include "dockerfile/expand.h"
 #include "dockerfile/match.h"
 #include "net/git_ref.h"
+#include "net/source_cache.h"
 
 namespace kasane::build {
 namespace {
 
 bool is_url(std::string_view text) {
   return text.starts_with("http://") || text.starts_with("https://");
-}
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-// AD6: the decoded last element of the URL's path.
-std::string url_file_name(std::string_view url) {
-  std::string_view path = url.substr(0, url.find_first_of("?#"));
-  path.remove_prefix(path.find("//") + 2);
-  size_t slash = path.rfind('/');
-  std::string_view encoded = slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
-  std::string name;
-  for (size_t i = 0; i < encoded.size(); ++i) {
-    bool escape = encoded[i] == '%' && i + 2 < encoded.size() && hex_digit(encoded[i + 1]) >= 0 &&
-                  hex_digit(encoded[i + 2]) >= 0;
-    name += escape ? static_cast<char>(hex_digit(encoded[i + 1]) * 16 + hex_digit(encoded[i + 2])) : encoded[i];
-    if (escape) i += 2;
-  }
-  bool usable = !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
-                name.find('\0') == std::string::npos;
-  return usable ? name : "__unnamed__";
 }
 
 }  // namespace
@@ -120,7 +96,7 @@ Result<void> Lowerer::lower_add_source(StageState& state, const dockerfile::Add&
       return Error(ErrorKind::kInvalid, "invalid checksum " + checksum + ": unsupported algorithm")
           .at(add.checksum->span)
           .hint("write it as sha256:<64 hexadecimal digits>");
-    std::string name = url_file_name(path);
+    std::string name = net::http_source_name(path);
     source.path = dockerfile::escape_pattern(name);
     source.unpack = add.unpack.value_or(false);  // AD5
     id = add_source("[internal] load " + path, word.span, HttpOp{std::move(path), checksum, name});

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <chrono>
 
+#include "build/ops/failed_step.h"
 #include "build/ops/run_mounts.h"
 #include "build/ops/step.h"
 
@@ -96,6 +97,31 @@ Result<exec::RunSpec> make_spec(BuildEnvironment& env, const StepInput& input, c
   return spec;
 }
 
+// The output of a step: to progress, and whole to a file that outlives the build.
+class StepLog {
+ public:
+  StepLog(BuildEnvironment& env, const StepInput& input) : env_(env), input_(input) {}
+  void write(std::string_view bytes, int stream) {
+    input_.span.log(bytes, stream);
+    if (!opened_) {
+      opened_ = true;
+      if (Result<UniqueFd> file = env_.records.open_log(number())) file_ = std::move(*file);
+    }
+    if (file_) (void)write_all(file_.get(), bytes, "log of the step");  // a full disk fails elsewhere
+  }
+  std::string hint() const {
+    std::string text = "`kasane debug` opens a shell where the step stopped";
+    return file_ ? "the whole output is in " + env_.records.log_path(number()) + "; " + text : text;
+  }
+
+ private:
+  size_t number() const { return static_cast<size_t>(input_.id); }
+  BuildEnvironment& env_;
+  const StepInput& input_;
+  bool opened_ = false;
+  UniqueFd file_;
+};
+
 struct Executed {
   store::LayerPtr layer;
   exec::RunOutcome outcome;
@@ -113,12 +139,17 @@ Result<Executed> execute(BuildEnvironment& env, const StepInput& input, const Ru
   spec.mounts = mounts->mounts();
   spec.env.insert(spec.env.end(), mounts->env().begin(), mounts->env().end());
   if (op.script) spec.mounts.push_back(TRY(script_mount(op, ingest.path())));
-  Redactor redactor(env.secrets, [&](std::string_view bytes, int stream) { input.span.log(bytes, stream); });
+  StepLog log(env, input);
+  Redactor redactor(env.secrets, [&](std::string_view bytes, int stream) { log.write(bytes, stream); });
   Executed done;
   done.outcome = TRY(executor->run(
       spec, [&](std::string_view bytes, int stream) { redactor.write(bytes, stream); }, input.stop));
   redactor.flush();
-  if (done.outcome.exit_status != 0) return step_failed(input, op, done.outcome);
+  if (done.outcome.exit_status != 0) {
+    Error failure = step_failed(input, op, done.outcome);
+    keep_failed_step(env, input, op, spec);
+    return std::move(failure).hint(log.hint());
+  }
   store::AdoptOptions adopt;
   adopt.epoch = env.epoch;
   adopt.below = input.below;

@@ -143,9 +143,9 @@ Result<std::shared_ptr<SourceTree>> checkout_tree(store::Store& store, net::Sour
   net::GitOptions options;
   std::string token = authorization(secrets, "GIT_AUTH", '.', host_of(op.ref.remote), "\n");
   if (token.starts_with('\n'))  // a token goes as the password of a basic login
-    options.auth_header = "basic " + base64("x-access-token:" + trimmed(token.substr(1)));
-  else
-    options.auth_header = trimmed(token);
+    options.auth_header = "Authorization: basic " + base64("x-access-token:" + trimmed(token.substr(1)));
+  else if (!token.empty())
+    options.auth_header = "Authorization: " + trimmed(token);
   if (const std::string* agent = ssh.find("default")) options.ssh_auth_sock = *agent;
   store::Store::Ingest ingest = TRY(store.new_ingest());
   net::GitSource source =

@@ -68,22 +68,24 @@ std::vector<std::string> file_changes(const LayerPlan& plan, const store::LayerI
   return changes;
 }
 
-VertexResult result_of(const StepInput& input, store::LayerPtr layer, int64_t created_ns) {
+VertexResult result_of(const StepInput& input, store::LayerPtr layer, const store::StepRow& row) {
   VertexResult result;
+  result.key = row.key;
+  result.key_json = row.explanation;
   result.layers = input.below;
   result.layers.push_back(layer);
   result.own = std::move(layer);
-  result.created_ns = created_ns;
+  result.created_ns = row.created_ns;
   return result;
 }
 
 Result<std::optional<VertexResult>> find_step(BuildEnvironment& env, const StepInput& input,
                                               const Sha256Digest& key) {
-  std::optional<store::StepRow> row = TRY(env.store.find_step(key));
+  std::optional<store::StepRow> row = TRY(env.store.find_step(key, input.vertex.scope));
   if (!row) return std::optional<VertexResult>();
   Result<store::LayerPtr> layer = store::open_layer(env.store, row->diff_id);
   if (!layer) return std::optional<VertexResult>();  // lost or damaged: the step runs again
-  return std::optional(result_of(input, std::move(*layer), row->created_ns));
+  return std::optional(result_of(input, std::move(*layer), *row));
 }
 
 }  // namespace
@@ -208,7 +210,8 @@ Result<VertexResult> finish_step(BuildEnvironment& env, const StepInput& input, 
   row.explanation = key.to_json();
   TRY(env.store.put_step(row));
   StepLock::set_made(env, key.digest());
-  VertexResult result = result_of(input, std::move(layer), row.created_ns);
+  VertexResult result = result_of(input, std::move(layer), row);
+  result.duration_ns = duration_ns;
   result.reason = std::move(explained.reason);
   result.details = std::move(explained.details);
   return result;

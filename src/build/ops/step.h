@@ -20,6 +20,7 @@
 #include "build/ssh_agent.h"
 #include "exec/executor.h"
 #include "net/source_cache.h"
+#include "store/build_records.h"
 #include "store/store.h"
 
 namespace kasane::build {
@@ -32,18 +33,20 @@ class BuildEnvironment {
   NamedContexts& contexts;
   const SecretValues& secrets;
   const SshAgents& ssh;
+  store::BuildRecordWriter& records;
   net::SourceCache downloads;
   std::optional<int64_t> epoch;  // SOURCE_DATE_EPOCH, seconds
   int64_t now_ns = 0;            // start of the build
   RunSettings run;
 
   BuildEnvironment(store::Store& s, SourceTree& c, NamedContexts& named, const SecretValues& values,
-                   const SshAgents& agents)
+                   const SshAgents& agents, store::BuildRecordWriter& record_writer)
       : store(s),
         context(c),
         contexts(named),
         secrets(values),
         ssh(agents),
+        records(record_writer),
         downloads(s.path("sources")) {}
   // Made on first need: a build without a RUN that misses never asks for a sandbox.
   Result<exec::Executor*> executor();
@@ -80,6 +83,7 @@ class StepLock {
 // Inputs of one step when it becomes ready.
 struct StepInput {
   const Vertex& vertex;
+  VertexId id;
   std::vector<store::LayerPtr> below;              // of the parent, lowest first
   std::map<VertexId, const VertexResult*> sources;  // of every dependency
   std::stop_token stop;
