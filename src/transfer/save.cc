@@ -7,7 +7,7 @@
 #include "oci/manifest.h"
 #include "oci/reference.h"
 #include "store/layer.h"
-#include "tar/writer.h"
+#include "transfer/export_internal.h"
 #include "transfer/transfer.h"
 
 namespace kasane::transfer {
@@ -29,6 +29,7 @@ struct SavedImage {
   Sha256Digest manifest_digest;
   std::vector<store::LayerPtr> layers;
   std::vector<std::string> references;
+  std::map<std::string, std::string> descriptor_annotations;
 };
 
 struct Archive {
@@ -37,8 +38,10 @@ struct Archive {
   std::map<std::string, const std::string*> documents;      // by hex: configs and manifests
 };
 
-std::string make_manifest(const SavedImage& image, const Sha256Digest& id) {
+std::string make_manifest(const SavedImage& image, const Sha256Digest& id,
+                          const std::map<std::string, std::string>& annotations) {
   oci::Manifest manifest;
+  manifest.annotations = annotations;
   manifest.media_type = oci::kMediaTypeManifest;
   manifest.config.media_type = oci::kMediaTypeConfig;
   manifest.config.digest = id.str();
@@ -53,24 +56,27 @@ std::string make_manifest(const SavedImage& image, const Sha256Digest& id) {
   return manifest.serialize();
 }
 
-Result<SavedImage> collect_image(store::Store& store, const Sha256Digest& id) {
+Result<SavedImage> collect_image(store::Store& store, const ArchiveImage& source,
+                                 const Sha256Digest& id) {
   SavedImage image;
-  image.config_json = TRY(store.image_config(id));
+  image.config_json = source.config_json;
   image.config = TRY(oci::ImageConfig::parse(image.config_json));
   for (const Sha256Digest& diff_id : image.config.diff_ids)
     image.layers.push_back(TRY_CONTEXT(store::open_layer(store, diff_id), "image " + id.str()));
-  image.manifest_json = make_manifest(image, id);
+  image.manifest_json = make_manifest(image, id, source.annotations);
   image.manifest_digest = sha256(image.manifest_json);
+  image.descriptor_annotations = source.descriptor_annotations;
   return image;
 }
 
-Result<Archive> collect(store::Store& store, const std::vector<SaveItem>& items) {
+Result<Archive> collect(store::Store& store, const std::vector<ArchiveImage>& images) {
   Archive archive;
-  for (const SaveItem& item : items) {
+  for (const ArchiveImage& item : images) {
+    const Sha256Digest id = sha256(item.config_json);
     auto known = std::find_if(archive.images.begin(), archive.images.end(),
-                              [&](const auto& pair) { return pair.first == item.image; });
+                              [&](const auto& pair) { return pair.first == id; });
     if (known == archive.images.end()) {
-      archive.images.emplace_back(item.image, TRY(collect_image(store, item.image)));
+      archive.images.emplace_back(id, TRY(collect_image(store, item, id)));
       known = archive.images.end() - 1;
     }
     for (const std::string& reference : item.references)
@@ -91,24 +97,30 @@ std::string tag_of(const std::string& reference) {
   return parsed ? parsed->tag : std::string();
 }
 
+oci::Descriptor describe(const SavedImage& image) {
+  oci::Descriptor descriptor;
+  descriptor.media_type = oci::kMediaTypeManifest;
+  descriptor.digest = image.manifest_digest.str();
+  descriptor.size = static_cast<int64_t>(image.manifest_json.size());
+  descriptor.annotations = image.descriptor_annotations;
+  oci::Platform platform;
+  platform.os = image.config.os;
+  platform.architecture = image.config.architecture;
+  platform.variant = image.config.variant;
+  if (!platform.os.empty() && !platform.architecture.empty()) descriptor.platform = platform;
+  return descriptor;
+}
+
 std::string make_index(const Archive& archive) {
   oci::Index index;
   index.media_type = oci::kMediaTypeIndex;
   for (const auto& [id, image] : archive.images) {
-    oci::Descriptor descriptor;
-    descriptor.media_type = oci::kMediaTypeManifest;
-    descriptor.digest = image.manifest_digest.str();
-    descriptor.size = static_cast<int64_t>(image.manifest_json.size());
-    oci::Platform platform;
-    platform.os = image.config.os;
-    platform.architecture = image.config.architecture;
-    platform.variant = image.config.variant;
-    if (!platform.os.empty() && !platform.architecture.empty()) descriptor.platform = platform;
+    const oci::Descriptor descriptor = describe(image);
     if (image.references.empty()) index.manifests.push_back(descriptor);
     for (const std::string& reference : image.references) {
       oci::Descriptor named = descriptor;
-      named.annotations["io.containerd.image.name"] = reference;
-      named.annotations["org.opencontainers.image.ref.name"] = tag_of(reference);
+      named.annotations[std::string(kImageNameAnnotation)] = reference;
+      named.annotations[std::string(kRefNameAnnotation)] = tag_of(reference);
       index.manifests.push_back(std::move(named));
     }
   }
@@ -170,55 +182,6 @@ std::string make_repositories(const Archive& archive) {
   return out + "}\n";
 }
 
-class ArchiveWriter {
- public:
-  explicit ArchiveWriter(ByteSink& out) : writer_(out) {}
-
-  Result<void> directory(const std::string& path) {
-    tar::Entry entry;
-    entry.type = tar::EntryType::kDirectory;
-    entry.path = path;
-    entry.mode = 0755;
-    TRY(writer_.begin(entry));
-    return writer_.finish_member();
-  }
-
-  Result<void> text(const std::string& path, std::string_view content) {
-    TRY(begin_file(path, content.size()));
-    TRY(writer_.write(std::span(reinterpret_cast<const uint8_t*>(content.data()), content.size())));
-    return writer_.finish_member();
-  }
-
-  Result<void> layer(const std::string& path, const store::Layer& layer) {
-    TRY(begin_file(path, layer.index().summary().tar_size));
-    std::unique_ptr<ByteSource> source = TRY(layer.open_tar());
-    struct MemberSink : ByteSink {
-      tar::Writer& writer;
-      explicit MemberSink(tar::Writer& w) : writer(w) {}
-      Result<void> write(std::span<const uint8_t> bytes) override { return writer.write(bytes); }
-    } member(writer_);
-    // A damaged layer must not leave the store under its good name (reference F14).
-    HashingSink checked(&member);
-    TRY(copy_stream(*source, checked));
-    if (checked.finish() != layer.diff_id())
-      return Error(ErrorKind::kCorrupt, "layer " + layer.diff_id().str() + " is damaged in the store")
-          .hint("`kasane store check` tells the extent; build or load the image again");
-    return writer_.finish_member();
-  }
-
-  Result<void> finish() { return writer_.finish(); }
-
- private:
-  Result<void> begin_file(const std::string& path, uint64_t size) {
-    tar::Entry entry;
-    entry.path = path;
-    entry.size = size;
-    TRY(writer_.begin(entry));
-    return {};
-  }
-  tar::Writer writer_;
-};
-
 Result<void> write_blobs(const Archive& archive, ArchiveWriter& writer) {
   TRY(writer.directory("blobs"));
   TRY(writer.directory("blobs/sha256"));
@@ -231,7 +194,9 @@ Result<void> write_blobs(const Archive& archive, ArchiveWriter& writer) {
       TRY(writer.text(blob_path(document->first), *document->second));
       ++document;
     } else {
-      TRY(writer.layer(blob_path(layer->first), *layer->second));
+      const store::LayerSummary& summary = layer->second->index().summary();
+      std::unique_ptr<ByteSource> tar = TRY(layer->second->open_tar());
+      TRY(writer.stream(blob_path(layer->first), summary.tar_size, summary.diff_id, *tar));
       ++layer;
     }
   }
@@ -240,16 +205,34 @@ Result<void> write_blobs(const Archive& archive, ArchiveWriter& writer) {
 
 }  // namespace
 
-Result<void> save(store::Store& store, const std::vector<SaveItem>& items, ByteSink& out) {
+Result<WrittenArchive> write_docker_archive(store::Store& store,
+                                            const std::vector<ArchiveImage>& images, ByteSink& out,
+                                            int64_t mtime) {
   TRY(store.hold());
-  Archive archive = TRY(collect(store, items));
-  ArchiveWriter writer(out);
+  Archive archive = TRY(collect(store, images));
+  ArchiveWriter writer(out, mtime);
   TRY(write_blobs(archive, writer));
   TRY(writer.text("index.json", make_index(archive)));
   TRY(writer.text("manifest.json", make_docker_manifest(archive)));
   TRY(writer.text("oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}"));
   TRY(writer.text("repositories", make_repositories(archive)));
-  return writer.finish();
+  TRY(writer.finish());
+  WrittenArchive written;
+  for (const auto& [id, image] : archive.images) written.manifests.push_back(describe(image));
+  return written;
+}
+
+Result<void> save(store::Store& store, const std::vector<SaveItem>& items, ByteSink& out) {
+  TRY(store.hold());
+  std::vector<ArchiveImage> images;
+  for (const SaveItem& item : items) {
+    ArchiveImage image;
+    image.config_json = TRY(store.image_config(item.image));
+    image.references = item.references;
+    images.push_back(std::move(image));
+  }
+  TRY(write_docker_archive(store, images, out));
+  return {};
 }
 
 }  // namespace kasane::transfer

@@ -1,0 +1,22 @@
+// Compressed forms of layers that came with images and are still in blobs/.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "store/store.h"
+
+namespace kasane::store {
+
+struct LayerBlob {
+  Sha256Digest digest;     // of the compressed bytes
+  uint64_t size = 0;       // bytes of the file
+  std::string media_type;  // as the image's manifest says
+  std::string path;        // absolute; the caller verifies what it reads
+};
+
+// The blob that some image's manifest names for the layer, if it is in the store. The
+// smallest image id and manifest digest win, so that equal stores answer equally.
+Result<std::optional<LayerBlob>> find_layer_blob(Store& store, const Sha256Digest& diff_id);
+
+}  // namespace kasane::store
