@@ -51,7 +51,7 @@ std::vector<StepReport> reports_of(const Graph& graph, const std::map<VertexId, 
     report.duration_ns = result.duration_ns;
     if (result.usage) report.max_rss_bytes = result.usage->max_rss_bytes;
     if (result.usage) report.cpu_ns = result.usage->user_ns + result.usage->system_ns;
-    if (result.own && !result.cached) report.bytes_written = result.own->summary().content_size;
+    if (result.own && !result.cached) report.bytes_written = result.own->index().summary().content_size;
     reports.push_back(std::move(report));
   }
   return reports;
@@ -112,7 +112,7 @@ store::BuildRecord record_of(const Graph& graph, const GraphRun& run, const Buil
         step.max_rss_bytes = done.usage->max_rss_bytes;
         step.cpu_ns = done.usage->user_ns + done.usage->system_ns;
       }
-      if (done.own && !done.cached) step.bytes_written = done.own->summary().content_size;
+      if (done.own && !done.cached) step.bytes_written = done.own->index().summary().content_size;
     }
     record.steps.push_back(std::move(step));
   }
@@ -182,6 +182,9 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
   if (!options.iidfile.empty()) ::unlink(options.iidfile.c_str());
   std::vector<std::string> tags = TRY(canonical_tags(options.tags));
   std::optional<int64_t> epoch = TRY(source_date_epoch(options));
+  std::vector<CacheExport> cache_exports;
+  for (const std::string& target : options.cache_to) cache_exports.push_back(TRY(parse_cache_export(target)));
+  if (flag_arg(options, "BUILDKIT_INLINE_CACHE")) cache_exports.push_back(TRY(parse_cache_export("inline")));
   NamedContexts contexts(events);
   for (const std::string& context : options.build_contexts) TRY(contexts.add(context));
   const int64_t now = now_ns();
@@ -195,9 +198,11 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
 
   TRY(make_stat_cache_folder(store));
   static const SshAgents kNoAgents;
+  CacheImports imports(store, events);
+  for (const std::string& source : options.cache_from) TRY(imports.add(source));
   std::unique_ptr<store::BuildRecordWriter> records = TRY(store::BuildRecordWriter::begin(store));
   BuildEnvironment env(store, *inputs.context, contexts, options.secrets,
-                       options.ssh ? *options.ssh : kNoAgents, *records);
+                       options.ssh ? *options.ssh : kNoAgents, *records, imports);
   env.epoch = epoch;
   env.now_ns = now;
   env.run = run_settings(options);
@@ -208,7 +213,12 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
   BuildResult result;
   if (ran) {
     Delivery delivery{store, options, graph, run.results, epoch, tags, lowering.multi_platform, now};
+    for (const CacheExport& target : cache_exports)
+      delivery.inline_cache |= target.kind == CacheExport::Kind::kInline;
     ran = deliver(delivery, events, stop, result);
+    for (const CacheExport& target : cache_exports)
+      if (ran && target.kind == CacheExport::Kind::kLocal)
+        ran = export_steps(store, target, graph, run.results, events);
   }
   store::BuildRecord record = record_of(graph, run, options, inputs, tags, ran, result);
   record.started_ns = now;

@@ -2,6 +2,7 @@
 
 #include "build/assemble.h"
 #include "build/provenance.h"
+#include "build/step_cache.h"
 
 namespace kasane::build {
 namespace {
@@ -19,6 +20,7 @@ struct Deliverer {
   ExportResult last;  // for the metadata file
 
   Result<void> assemble();
+  std::string with_inline_cache(const std::string& members, const Target& target) const;
   Result<void> deliver(const ExportOptions& output);
   Result<void> store_images(std::vector<BuiltPlatform> images, std::vector<std::string> names);
   Result<Sha256Digest> store_image(const BuiltPlatform& image, const std::vector<std::string>& tags);
@@ -34,9 +36,20 @@ Result<void> check_secrets(const SecretValues& secrets, const BuiltPlatform& bui
   return refuse_leaks(secrets, {layers.begin() + static_cast<ptrdiff_t>(base), layers.end()});
 }
 
+// `members`: object text of further members of the configuration, or "".
+std::string Deliverer::with_inline_cache(const std::string& members, const Target& target) const {
+  std::vector<std::pair<size_t, Sha256Digest>> keys;
+  for (VertexId id = target.result; id != kNoVertex; id = d.graph.vertices[static_cast<size_t>(id)].parent) {
+    const VertexResult& step = d.results.at(id);
+    if (step.own) keys.emplace_back(step.layers.size() - 1, step.key);
+  }
+  return with_inline_keys(members, keys);
+}
+
 Result<void> Deliverer::assemble() {
   for (const Target& target : d.graph.targets) {
     oci::ImageConfig config = assemble_config(target, d.results, d.epoch);
+    if (d.inline_cache) config.unknown_json = with_inline_cache(config.unknown_json, target);
     BuiltPlatform image;
     image.platform = target.platform;
     image.diff_ids = config.diff_ids;

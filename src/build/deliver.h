@@ -20,6 +20,7 @@ struct Delivery {
   std::vector<std::string> tags;   // canonical
   bool multi_platform = false;     // an index even for one platform
   int64_t started_ns = 0;
+  bool inline_cache = false;       // keys of the steps go into the configuration
 };
 
 // Nothing is delivered when a layer or the configuration holds the value of a secret. Fills

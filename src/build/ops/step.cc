@@ -82,6 +82,7 @@ VertexResult result_of(const StepInput& input, store::LayerPtr layer, const stor
 Result<std::optional<VertexResult>> find_step(BuildEnvironment& env, const StepInput& input,
                                               const Sha256Digest& key) {
   std::optional<store::StepRow> row = TRY(env.store.find_step(key, input.vertex.scope));
+  if (!row && env.imports.fetch(key)) row = TRY(env.store.find_step(key, input.vertex.scope));
   if (!row) return std::optional<VertexResult>();
   Result<store::LayerPtr> layer = store::open_layer(env.store, row->diff_id);
   if (!layer) return std::optional<VertexResult>();  // lost or damaged: the step runs again

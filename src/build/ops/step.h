@@ -18,6 +18,7 @@
 #include "build/named_context.h"
 #include "build/secrets.h"
 #include "build/ssh_agent.h"
+#include "build/step_cache.h"
 #include "exec/executor.h"
 #include "net/source_cache.h"
 #include "store/build_records.h"
@@ -34,19 +35,22 @@ class BuildEnvironment {
   const SecretValues& secrets;
   const SshAgents& ssh;
   store::BuildRecordWriter& records;
+  CacheImports& imports;
   net::SourceCache downloads;
   std::optional<int64_t> epoch;  // SOURCE_DATE_EPOCH, seconds
   int64_t now_ns = 0;            // start of the build
   RunSettings run;
 
   BuildEnvironment(store::Store& s, SourceTree& c, NamedContexts& named, const SecretValues& values,
-                   const SshAgents& agents, store::BuildRecordWriter& record_writer)
+                   const SshAgents& agents, store::BuildRecordWriter& record_writer,
+                   CacheImports& cache_imports)
       : store(s),
         context(c),
         contexts(named),
         secrets(values),
         ssh(agents),
         records(record_writer),
+        imports(cache_imports),
         downloads(s.path("sources")) {}
   // Made on first need: a build without a RUN that misses never asks for a sandbox.
   Result<exec::Executor*> executor();
