@@ -161,13 +161,14 @@ Result<LayerPtr> merge_layers(Store& store, const std::vector<LayerPtr>& below,
   if (hidden.inside.contains("") && !base.list("").empty()) add_opaque("");
   TRY(merged.walk("", [&](const Found& found) -> Result<void> {
     if (!found.implicit) out.add_name(found.path, found.layer, found.position);
-    if (found.type() != tar::EntryType::kDirectory || hidden.by_ancestor(found.path)) return {};
-    const bool replaced = hidden.whole.contains(found.path);
-    if (!replaced && !hidden.inside.contains(found.path)) return {};
-    if (!is_directory(base.lookup(found.path))) return {};
-    // Without an entry the directory would keep the metadata of the one that it replaces.
-    if (found.implicit && replaced) out.add(implicit_directory(found.path));
-    add_opaque(found.path);
+    if (found.type() != tar::EntryType::kDirectory) return {};
+    const bool replaced = hidden.by_ancestor(found.path) || hidden.whole.contains(found.path);
+    const bool below_has_it = is_directory(base.lookup(found.path));
+    // A directory that no layer lists: without an entry it would get the metadata of the one
+    // that it replaces, or not exist when nothing in it is left.
+    if (found.implicit && (replaced || !below_has_it)) out.add(implicit_directory(found.path));
+    const bool hides = hidden.whole.contains(found.path) || hidden.inside.contains(found.path);
+    if (hides && below_has_it && !hidden.by_ancestor(found.path)) add_opaque(found.path);
     return {};
   }));
   for (const std::string& path : hidden.whole)
