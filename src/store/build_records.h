@@ -52,7 +52,7 @@ struct BuildRecord {
 // One build's record. Makes nothing on disk before the first open_log(),
 // failed_directory() or finish(). open_log() and log_path() may be called from several
 // threads at once. The Store must outlive it. Without finish() a directory that was made
-// stays without record.json; the next writer removes it.
+// stays without record.json and is removed like an old record.
 class BuildRecordWriter {
  public:
   static Result<std::unique_ptr<BuildRecordWriter>> begin(Store& store);

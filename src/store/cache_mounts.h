@@ -37,6 +37,11 @@ struct CacheMountRequest {
   Sharing sharing = Sharing::kShared;
 };
 
+// Name of the directory (first instance) that the request means. A step that mounts one
+// cache twice must open it once; steps that need several open them in the order of their
+// keys, else two of them could wait for each other.
+std::string cache_mount_key(const CacheMountRequest& request);
+
 // In use while it lives: the lock is a kernel lock and ends with the process.
 class CacheMountHandle {
  public:

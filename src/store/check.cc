@@ -59,10 +59,21 @@ Result<void> Checker::check_database() {
 Result<void> Checker::check_references() {
   for (const char* sql :
        {"SELECT reference FROM tags WHERE image_id NOT IN (SELECT id FROM images)",
-        "SELECT reference FROM digests WHERE image_id NOT IN (SELECT id FROM images)"}) {
+        "SELECT reference FROM digests WHERE image_id NOT IN (SELECT id FROM images)",
+        "SELECT reference || ' (' || platform || ')' FROM tag_platforms WHERE image_id NOT IN "
+        "(SELECT id FROM images)"}) {
     Database::Query row = TRY(database_.query(sql));
     while (TRY(row.next())) damaged("tag", row.text(0), "its image is not in the store");
   }
+  Database::Query platform = TRY(
+      database_.query("SELECT DISTINCT reference FROM tag_platforms WHERE reference NOT IN "
+                      "(SELECT reference FROM tags)"));
+  while (TRY(platform.next()))
+    damaged("tag", platform.text(0), "names images of platforms, but is no tag");
+  Database::Query scope = TRY(database_.query(
+      "SELECT scope FROM step_scopes WHERE key NOT IN (SELECT key FROM steps)"));
+  while (TRY(scope.next()))
+    damaged("database", "kasane.db", "the last step of \"" + scope.text(0) + "\" has no record");
   Database::Query layer = TRY(
       database_.query("SELECT DISTINCT image_id, diff_id FROM image_layers WHERE diff_id NOT IN "
                       "(SELECT diff_id FROM layers)"));

@@ -32,6 +32,10 @@ std::string immutable_uri(const std::string& path) {
   return out + "?immutable=1";
 }
 
+std::string set_version() {
+  return "PRAGMA user_version = " + std::to_string(Database::kSchemaVersion);
+}
+
 ErrorKind kind_of(int code) {
   switch (code & 0xff) {
     case SQLITE_FULL:
@@ -148,7 +152,31 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, bool r
                                               std::to_string(kSchemaVersion) + ")")
         .hint("use that kasane, or choose another store with --root");
   if (*version <= 0) return std::unique_ptr<Database>();
+  out->outdated_ = *version < kSchemaVersion;
+  if (out->outdated_) TRY(out->execute(kReadV1AsV2));
   return out;
+}
+
+Result<void> Database::migrate() {
+  if (!outdated_) return {};  // without the lock: callers may hold others
+  std::lock_guard lock(mutex_);
+  if (!outdated_) return {};
+  TRY_CONTEXT(upgrade(), "bring the store's database up to date");
+  outdated_ = false;
+  return {};
+}
+
+// The version is part of the transaction, so that of several processes one does the work.
+// The temporary tables hide the real ones: they go first, whoever did it.
+Result<void> Database::upgrade() {
+  Transaction transaction = TRY(begin(Access::kWrite));
+  TRY(execute(kForgetV1AsV2));
+  if (TRY(schema_version()) < kSchemaVersion) {
+    TRY(execute(kSchemaV2));
+    TRY(execute(kMigrateToV2));
+    TRY(execute(set_version().c_str()));
+  }
+  return transaction.commit();
 }
 
 // Made beside its place without syncing, synced once, then renamed: a crash leaves either no
@@ -162,8 +190,8 @@ Result<std::unique_ptr<Database>> Database::create(const std::string& path) {
     TRY(database.execute("PRAGMA synchronous = OFF"));
     TRY(database.execute("PRAGMA journal_mode = WAL"));
     TRY(database.execute(kSchema));
-    std::string set_version = "PRAGMA user_version = " + std::to_string(kSchemaVersion);
-    TRY(database.execute(set_version.c_str()));
+    TRY(database.execute(kSchemaV2));
+    TRY(database.execute(set_version().c_str()));
   }  // closing folds the log into the file
   {
     UniqueFd file = TRY(open_file(fresh, O_RDWR));

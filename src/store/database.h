@@ -4,6 +4,7 @@
 // FULL → kNoSpace, READONLY → kPermission, CORRUPT/NOTADB → kCorrupt, BUSY → kConflict.
 #pragma once
 
+#include <atomic>
 #include <concepts>
 #include <memory>
 #include <mutex>
@@ -21,16 +22,21 @@ namespace kasane::store {
 
 class Database {
  public:
-  static constexpr int kSchemaVersion = 1;
+  static constexpr int kSchemaVersion = 2;
   static constexpr int kBusyTimeoutMs = 30'000;
 
   // nullptr when the file has no schema yet (another process is just creating it).
-  // kUnsupported when a newer kasane wrote it. No table is touched.
+  // kUnsupported when a newer kasane wrote it. No table is touched: tables that an older
+  // one did not have look empty until migrate().
   static Result<std::unique_ptr<Database>> open(const std::string& path, bool read_only);
   // Makes file and schema. The caller holds the creation lock, knows that there is no
   // database, and syncs the directory.
   static Result<std::unique_ptr<Database>> create(const std::string& path);
   ~Database();
+  // Brings the tables of an older kasane up to date, in one durable transaction. Cheap when
+  // there is nothing to do. To be called before the first write and outside of any
+  // transaction; other processes may do the same at the same time.
+  Result<void> migrate();
 
   struct Cached {
     sqlite3_stmt* statement = nullptr;
@@ -93,6 +99,7 @@ class Database {
   Result<void> connect(const std::string& name, int flags);
   Result<int> schema_version();
   Result<void> connect_for_reading();
+  Result<void> upgrade();
   Result<void> execute(const char* sql);
   Error error(int code, std::string_view doing) const;
 
@@ -101,6 +108,7 @@ class Database {
   std::recursive_mutex mutex_;
   std::unordered_map<std::string_view, Cached> statements_;
   Access level_ = Access::kRead;
+  std::atomic<bool> outdated_ = false;  // the file has (or had when it was opened) an older schema
 };
 
 }  // namespace kasane::store

@@ -87,8 +87,10 @@ Result<void> Store::remove_records(const Sha256Digest& image, bool only_untagged
   Database::Transaction transaction = TRY(database.begin(Database::Access::kWrite));
   if (!TRY(exists(database, "SELECT 1 FROM images WHERE id = ?", image)))
     return no_such_image(image);
-  out.untagged =
-      TRY(texts(database, "SELECT reference FROM tags WHERE image_id = ? ORDER BY 1", image));
+  out.untagged = TRY(texts(database,
+                           "SELECT reference FROM tags WHERE image_id = ?1 UNION "
+                           "SELECT reference FROM tag_platforms WHERE image_id = ?1 ORDER BY 1",
+                           image));
   if (only_untagged && !out.untagged.empty()) {
     out.untagged.clear();
     return {};
@@ -101,8 +103,13 @@ Result<void> Store::remove_records(const Sha256Digest& image, bool only_untagged
       &image));
   std::vector<Sha256Digest> blobs =
       TRY(digests(database, "SELECT digest FROM image_blobs WHERE image_id = ?", &image));
+  // A tag that names images of other platforms as well means one of those from now on.
   for (const char* sql :
-       {"DELETE FROM tags WHERE image_id = ?", "DELETE FROM digests WHERE image_id = ?",
+       {"DELETE FROM tag_platforms WHERE image_id = ?",
+        "UPDATE tags SET image_id = (SELECT image_id FROM tag_platforms p WHERE "
+        "p.reference = tags.reference ORDER BY platform LIMIT 1) WHERE image_id = ? AND "
+        "EXISTS(SELECT 1 FROM tag_platforms p WHERE p.reference = tags.reference)",
+        "DELETE FROM tags WHERE image_id = ?", "DELETE FROM digests WHERE image_id = ?",
         "DELETE FROM image_layers WHERE image_id = ?", "DELETE FROM image_blobs WHERE image_id = ?",
         "DELETE FROM images WHERE id = ?"})
     TRY(change(database, sql, image));

@@ -148,6 +148,11 @@ constexpr std::string_view kSelectImage =
     "SELECT id, created_ns, size_bytes, architecture, os, variant, labels, last_tagged_ns "
     "FROM images WHERE id = ?";
 
+// A tag of several platforms names each of its images.
+constexpr std::string_view kSelectTags =
+    "SELECT reference FROM tags WHERE image_id = ?1 UNION "
+    "SELECT reference FROM tag_platforms WHERE image_id = ?1 ORDER BY 1";
+
 ImageRow read_image(const Database::Query& row) {
   ImageRow out;
   out.id = row.digest(0);
@@ -181,7 +186,7 @@ Result<Sha256Digest> Store::put_image(const ImageRecord& image) {
   Database* database = TRY(reader());
   bool recorded = TRY(is_recorded(*database, prepared));
   for (const std::string& reference : image.tags)
-    recorded = recorded && TRY(find_tag(reference)) == prepared.id;
+    recorded = recorded && TRY(names_only(*database, reference, prepared.id));
   if (recorded) return prepared.id;
   Database::Transaction transaction = TRY(database->begin(Database::Access::kWrite));
   TRY_CONTEXT(insert_image(*database, prepared, image.manifest_media_type),
@@ -203,7 +208,8 @@ Result<std::vector<ImageRow>> Store::list_images() {
   std::unordered_map<Sha256Digest, ImageRow*, Sha256DigestHash> by_id;
   for (ImageRow& image : out) by_id[image.id] = &image;
   Database::Query tags =
-      TRY(database->query("SELECT reference, image_id FROM tags ORDER BY reference"));
+      TRY(database->query("SELECT reference, image_id FROM tags UNION "
+                          "SELECT reference, image_id FROM tag_platforms ORDER BY reference"));
   while (TRY(tags.next()))
     if (auto it = by_id.find(tags.digest(1)); it != by_id.end())
       it->second->tags.push_back(tags.text(0));
@@ -222,8 +228,7 @@ Result<ImageRow> Store::image_row(const Sha256Digest& image) {
   Database::Query row = TRY(database->query(kSelectImage));
   if (!TRY(row.bind(image).next())) return no_such_image(image);
   ImageRow out = read_image(row);
-  TRY(read_references(*database, "SELECT reference FROM tags WHERE image_id = ? ORDER BY 1", image,
-                      out.tags));
+  TRY(read_references(*database, kSelectTags, image, out.tags));
   TRY(read_references(*database, "SELECT reference FROM digests WHERE image_id = ? ORDER BY 1",
                       image, out.digests));
   return out;

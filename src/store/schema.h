@@ -1,4 +1,6 @@
-// The tables of kasane.db. A change needs a new Database::kSchemaVersion and a migration.
+// The tables of kasane.db. A change needs a new Database::kSchemaVersion and a migration:
+// kSchema is version 1 and stays as it is, each later version adds its own text. A new
+// database gets them all, one after the other.
 #pragma once
 
 namespace kasane::store {
@@ -37,6 +39,42 @@ CREATE TABLE steps(
   explanation TEXT NOT NULL, last_used_ns INTEGER NOT NULL);
 CREATE INDEX steps_by_scope ON steps(scope, created_ns);
 CREATE INDEX steps_by_layer ON steps(diff_id);
+)sql";
+
+// Version 2.
+// step_scopes: which step a scope (one step of one Dockerfile in one checkout) used last,
+// made or hit. suffix: the scope behind its first '|', equal in all checkouts. used_ns
+// orders the rows of a suffix; it is the wall clock, but never goes back among them.
+// tag_platforms: the images of a tag that names one for each platform; such a tag has a
+// row in `tags` as well, for the platform of this host.
+inline constexpr char kSchemaV2[] = R"sql(
+CREATE TABLE step_scopes(
+  scope TEXT PRIMARY KEY, suffix TEXT NOT NULL, key BLOB NOT NULL REFERENCES steps(key),
+  used_ns INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX step_scopes_by_suffix ON step_scopes(suffix, used_ns);
+CREATE INDEX step_scopes_by_key ON step_scopes(key);
+CREATE TABLE tag_platforms(
+  reference TEXT NOT NULL REFERENCES tags(reference), platform TEXT NOT NULL,
+  image_id BLOB NOT NULL REFERENCES images(id), PRIMARY KEY(reference, platform)) WITHOUT ROWID;
+CREATE INDEX tag_platforms_by_image ON tag_platforms(image_id);
+)sql";
+
+// Version 1 knows a scope's last miss only: rowids grow with each.
+inline constexpr char kMigrateToV2[] = R"sql(
+INSERT OR REPLACE INTO step_scopes(scope, suffix, key, used_ns)
+  SELECT scope, substr(scope, instr(scope, '|') + 1), key, last_used_ns FROM steps
+  WHERE scope <> '' ORDER BY rowid;
+)sql";
+
+// Lets version 2's queries read a database of version 1, in which nothing may be written.
+inline constexpr char kReadV1AsV2[] = R"sql(
+PRAGMA temp_store = MEMORY;
+CREATE TEMP TABLE step_scopes(scope TEXT, suffix TEXT, key BLOB, used_ns INTEGER);
+CREATE TEMP TABLE tag_platforms(reference TEXT, platform TEXT, image_id BLOB);
+)sql";
+inline constexpr char kForgetV1AsV2[] = R"sql(
+DROP TABLE IF EXISTS temp.step_scopes;
+DROP TABLE IF EXISTS temp.tag_platforms;
 )sql";
 
 }  // namespace kasane::store

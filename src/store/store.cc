@@ -19,7 +19,7 @@ namespace {
 
 // Made in this order; "locks" comes first so that a half-made store is recognised.
 constexpr const char* kFolders[] = {"locks",  "blobs",  "blobs/sha256", "layers",
-                                    "ingest", "mounts", "trash"};
+                                    "ingest", "mounts", "builds",       "trash"};
 
 std::string user_name(uid_t uid) {
   passwd entry{};
@@ -156,7 +156,12 @@ Result<Database*> Store::writer(bool create) {
   Database* database = TRY(attach());
   if (!database && !create) return nullptr;
   if (!layout_ready_) TRY(create_layout());
+  TRY(database_->migrate());
   return database_.get();
+}
+
+Result<Database*> Store::migrated_reader() {
+  return options_.read_only ? reader() : writer(false);
 }
 
 Result<void> Store::create_layout() {

@@ -13,7 +13,11 @@ Error no_such_image(const Sha256Digest& image);
 // "name:tag" or "name@digest" in canonical form; another spelling would never be found again.
 Result<oci::Reference> parse_canonical(const std::string& reference);
 
-// Makes the reference name the image. REQUIRES: a write transaction.
+// True when the reference names this image and no other of another platform.
+Result<bool> names_only(Database& database, const std::string& reference,
+                        const Sha256Digest& image);
+
+// Makes the reference name the image alone. REQUIRES: a write transaction.
 Result<void> insert_tag(Database& database, const Sha256Digest& image,
                         const std::string& reference);
 

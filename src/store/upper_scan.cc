@@ -54,20 +54,9 @@ Result<std::string> read_link(int fd, const char* name, size_t size_hint) {
   }
 }
 
-void set_metadata(const struct stat& st, UpperNode& node) {
-  tar::Entry& entry = node.entry;
-  entry.mode = st.st_mode & 07777;
-  entry.uid = st.st_uid;
-  entry.gid = st.st_gid;
-  entry.mtime = {st.st_mtim.tv_sec, static_cast<uint32_t>(st.st_mtim.tv_nsec)};
-  node.device = st.st_dev;
-  node.inode = st.st_ino;
-  node.links = st.st_nlink;
-}
-
 class Scanner {
  public:
-  explicit Scanner(int root) : root_(root) {}
+  Scanner(int root, bool plain) : root_(root), plain_(plain) {}
   Result<void> scan(const std::string& directory) {
     std::vector<UpperNode> children;
     {
@@ -75,9 +64,9 @@ class Scanner {
       UniqueFd fd = TRY(open_in_tree(root_, directory, O_RDONLY | O_DIRECTORY));
       std::vector<tar::Xattr> own = TRY(read_xattrs(fd.get(), nullptr));
       bool opaque = false;
-      TRY_CONTEXT(check_upper_xattrs(own, &opaque), "read '" + directory + "'");
+      TRY_CONTEXT(check_xattrs(own, &opaque), "read '" + directory + "'");
       if (!directory.empty()) nodes_.back().entry.xattrs = std::move(own);
-      if (opaque && !directory.empty()) {
+      if (opaque && !plain_ && !directory.empty()) {
         UpperNode marker;
         marker.kind = UpperKind::kOpaqueMarker;
         marker.entry = tar::whiteout_entry(tar::opaque_path(directory));
@@ -102,7 +91,13 @@ class Scanner {
 
  private:
   Result<UpperNode> node_at(int fd, const std::string& directory, const std::string& name);
+  Result<void> check_xattrs(std::vector<tar::Xattr>& xattrs, bool* opaque) const {
+    if (!plain_) return check_upper_xattrs(xattrs, opaque);
+    std::erase_if(xattrs, [](const tar::Xattr& x) { return tar::is_overlay_xattr(x.name); });
+    return {};
+  }
   int root_;
+  bool plain_;
   std::vector<UpperNode> nodes_;
 };
 
@@ -115,14 +110,15 @@ Result<UpperNode> Scanner::node_at(int fd, const std::string& directory, const s
   entry.path = join(directory, name);
   if (entry.path.size() > tar::kMaxPathBytes)
     return Error(ErrorKind::kLimit,
-                 "the step made a path of more than 4095 bytes, which no layer "
-                 "can hold");
-  if (tar::is_overlay_whiteout(st)) {
+                 plain_ ? "the path has more than 4095 bytes, which no archive can hold"
+                        : "the step made a path of more than 4095 bytes, which no layer "
+                          "can hold");
+  if (!plain_ && tar::is_overlay_whiteout(st)) {
     node.kind = UpperKind::kWhiteout;
     entry = tar::whiteout_entry(TRY(tar::whiteout_path(entry.path)));
     return node;
   }
-  if (name.starts_with(tar::kWhiteoutPrefix))
+  if (!plain_ && name.starts_with(tar::kWhiteoutPrefix))
     return Error(ErrorKind::kUnsupported, "the step made '/" + entry.path +
                                               "', but names that begin with '.wh.' mean "
                                               "deletions in a layer")
@@ -153,7 +149,7 @@ Result<UpperNode> Scanner::node_at(int fd, const std::string& directory, const s
       break;
   }
   entry.xattrs = TRY(read_xattrs(fd, name.c_str()));
-  TRY(check_upper_xattrs(entry.xattrs, nullptr));
+  TRY(check_xattrs(entry.xattrs, nullptr));
   return node;
 }
 
@@ -168,6 +164,17 @@ ssize_t get_attribute(int fd, const std::string& path, const char* name, char* b
 }
 
 }  // namespace
+
+void set_metadata(const struct stat& st, UpperNode& node) {
+  tar::Entry& entry = node.entry;
+  entry.mode = st.st_mode & 07777;
+  entry.uid = st.st_uid;
+  entry.gid = st.st_gid;
+  entry.mtime = {st.st_mtim.tv_sec, static_cast<uint32_t>(st.st_mtim.tv_nsec)};
+  node.device = st.st_dev;
+  node.inode = st.st_ino;
+  node.links = st.st_nlink;
+}
 
 Result<std::vector<tar::Xattr>> read_xattrs(int fd, const char* name) {
   const std::string path =
@@ -217,7 +224,13 @@ Result<void> check_upper_xattrs(std::vector<tar::Xattr>& xattrs, bool* opaque) {
 }
 
 Result<std::vector<UpperNode>> scan_upper(int root_fd) {
-  Scanner scanner(root_fd);
+  Scanner scanner(root_fd, false);
+  TRY(scanner.scan(""));
+  return scanner.take();
+}
+
+Result<std::vector<UpperNode>> scan_plain(int root_fd) {
+  Scanner scanner(root_fd, true);
   TRY(scanner.scan(""));
   return scanner.take();
 }

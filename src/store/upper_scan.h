@@ -1,6 +1,7 @@
-// Listing an overlayfs upper directory as layer entries. Internal to store/layer_adopt.cc.
+// Listing an overlayfs upper directory as layer entries. Internal to store/.
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <vector>
@@ -32,6 +33,12 @@ struct UpperNode {
 // not followed. kUnsupported: names that only whiteouts may have, overlayfs features that
 // make an upper directory incomplete (redirect_dir, metacopy).
 Result<std::vector<UpperNode>> scan_upper(int root_fd);
+// The same for a directory that is no upper directory: nothing in it means a deletion. The
+// attributes of overlayfs are left out.
+Result<std::vector<UpperNode>> scan_plain(int root_fd);
+
+// Metadata of an entry from stat(2), without its type.
+void set_metadata(const struct stat& st, UpperNode& node);
 
 // Extended attributes, sorted, without those of the host (security.selinux). `name` null:
 // of the descriptor itself, else of the entry of that directory, no link followed.
