@@ -27,6 +27,8 @@ constexpr const char* kConfigType = "application/vnd.kasane.step.config.v1+json"
 constexpr const char* kLayerType = "application/vnd.oci.image.layer.v1.tar+zstd";
 constexpr const char* kInlineMember = "kasane.cache.v1";
 
+std::string quote(std::string_view value) { return '"' + std::string(value) + '"'; }
+
 std::string text(const Json& json, const char* name) {
   auto it = json.is_object() ? json.find(name) : json.end();
   return it != json.end() && it->is_string() ? it->get<std::string>() : std::string();
@@ -80,7 +82,7 @@ class BlobWriter : public ByteSink {
     size_ += bytes.size();
     return write_all(fd_.get(), std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), path_);
   }
-  Result<Json> commit(const char* media_type) {
+  Result<Json> commit(const std::string& media_type) {
     Sha256Digest digest = hash_.finish();
     if (::fsync(fd_.get()) != 0 || ::rename(path_.c_str(), blob_path(directory_, digest).c_str()) != 0)
       return Error::from_errno(errno, "write " + path_);
@@ -94,7 +96,7 @@ class BlobWriter : public ByteSink {
   uint64_t size_ = 0;
 };
 
-Result<Json> write_text(const std::string& directory, const std::string& bytes, const char* media_type) {
+Result<Json> write_text(const std::string& directory, const std::string& bytes, const std::string& media_type) {
   BlobWriter writer = TRY(BlobWriter::open(directory));
   TRY(writer.write(std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size())));
   return writer.commit(media_type);
@@ -124,7 +126,7 @@ Result<Json> write_step(const std::string& directory, const Vertex& vertex, cons
                    {"artifactType", kArtifactType},
                    {"config", std::move(config_descriptor)},
                    {"layers", Json::array({std::move(layer)})}};
-  Json descriptor = TRY(write_text(directory, manifest.dump(), oci::kMediaTypeManifest));
+  Json descriptor = TRY(write_text(directory, manifest.dump(), std::string(oci::kMediaTypeManifest)));
   descriptor["artifactType"] = kArtifactType;
   descriptor["annotations"] = {{"org.opencontainers.image.ref.name", result.key.hex()}};
   return descriptor;

@@ -32,7 +32,7 @@ struct LowerOptions {
   std::vector<oci::Platform> platforms;
   bool platform_asked = false;        // false: platforms holds this host's (F10)
   bool multi_platform = false;        // step names tell the platform (MP6)
-  NamedContexts* contexts = nullptr;  // outlives the call
+  NamedContexts* contexts = nullptr;  // null: none; outlives the call
   std::string scope_prefix;          // identifies context and Dockerfile
   std::optional<int64_t> epoch;      // SOURCE_DATE_EPOCH
   Timespec now;                      // of new directories and inline files

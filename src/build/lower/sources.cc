@@ -50,10 +50,11 @@ Result<std::optional<SourceRef>> Lowerer::stage_named(StageState& state, const s
 
 Result<std::optional<SourceRef>> Lowerer::context_named(StageState& state, const std::string& name,
                                                         const SourceSpan& span) {
-  const NamedContext* context = options_.contexts->find(name, state.platform);
+  const NamedContext* context = options_.contexts ? options_.contexts->find(name, state.platform) : nullptr;
   if (!context) return std::optional<SourceRef>();
   auto vertex = [&](decltype(Vertex::op) op) {
-    return std::optional(SourceRef{SourceRef::Kind::kVertex, add_source("[context " + name + "] load " + context->location, span, std::move(op))});
+    VertexId id = add_source("[context " + name + "] load " + context->location, span, std::move(op));
+    return std::optional(SourceRef{SourceRef::Kind::kVertex, id});
   };
   switch (context->kind) {
     case NamedContext::Kind::kLocal:

@@ -117,7 +117,7 @@ Result<void> Lowerer::enter_image(StageState& state, const std::string& name) {
 
 // S05: a named context takes the place of the stage or image of its name.
 Result<bool> Lowerer::enter_context(StageState& state, const std::string& name) {
-  const NamedContext* context = options_.contexts->find(name, state.platform);
+  const NamedContext* context = options_.contexts ? options_.contexts->find(name, state.platform) : nullptr;
   if (!context) return false;
   const SourceSpan& span = state.ast->from.span;
   if (context->kind == NamedContext::Kind::kStage) {

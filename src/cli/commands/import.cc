@@ -33,8 +33,10 @@ Result<oci::ContainerConfig> changed_config(store::Store& store, const oci::Plat
           .hint(fmt::format("use one of {}", fmt::join(kVerbs, ", ")));
   }
   build::LowerOptions options;
-  options.platform = platform;
-  oci::ContainerConfig config = TRY(build::lower(store, file, options)).config.config;
+  options.platforms = {platform};
+  options.platform_asked = true;
+  build::Graph graph = TRY(build::lower(store, file, options));
+  oci::ContainerConfig config = std::move(graph.targets.front().config.config);
   // FROM scratch gives PATH, a working directory and BuildKit's mark of CMD; an imported root
   // file system gets only what the changes say, as docker does it.
   bool path = false;
