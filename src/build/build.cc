@@ -57,14 +57,9 @@ std::vector<StepReport> reports_of(const Graph& graph, const std::map<VertexId, 
   return reports;
 }
 
-// A08, and what the parser and the lowering saw.
-std::vector<std::string> warnings_of(const BuildOptions& options, const dockerfile::Dockerfile& file,
-                                     const Graph& graph) {
+// A08.
+std::vector<std::string> warnings_of(const BuildOptions& options, const dockerfile::Dockerfile& file) {
   std::vector<std::string> warnings;
-  for (const dockerfile::Warning& warning : file.warnings)
-    warnings.push_back(warning.rule + ": " + warning.message + " (line " +
-                       std::to_string(warning.span.first_line()) + ")");
-  warnings.insert(warnings.end(), graph.warnings.begin(), graph.warnings.end());
   std::set<std::string> declared;
   auto declare = [&](const dockerfile::Arg& arg) {
     for (const dockerfile::ArgDefinition& definition : arg.args) declared.insert(definition.key.text);
@@ -155,6 +150,25 @@ LowerOptions lower_options(const BuildOptions& options, const Inputs& inputs, Na
   return lowering;
 }
 
+// S09: the stages that are built. What a build would stop at is left to the lowering.
+Result<lint::CheckReport> check(store::Store& store, const BuildOptions& options, const Inputs& inputs) {
+  lint::CheckInputs check;
+  check.build_args = options.build_args;
+  check.target = options.target;
+  check.all_stages = false;
+  if (!inputs.ignore.empty()) check.ignore = &inputs.ignore;
+  if (!options.platforms.empty()) check.platform = options.platforms.front();
+  check.base_config = [&](const std::string& name) -> std::optional<oci::ImageConfig> {
+    Result<Sha256Digest> image = find_base_image(store, name, check.platform);
+    if (!image) return std::nullopt;
+    Result<std::string> json = store.image_config(*image);
+    if (!json) return std::nullopt;
+    Result<oci::ImageConfig> config = oci::ImageConfig::parse(*json);
+    return config ? std::optional(std::move(*config)) : std::nullopt;
+  };
+  return lint::check_dockerfile(inputs.file, check);
+}
+
 RunSettings run_settings(const BuildOptions& options) {
   RunSettings run = options.run;
   auto argument = [&](const char* name, std::string& into) {  // A13
@@ -193,6 +207,8 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
   TRY(store.hold());
   net::SourceCache downloads(store.path("sources"));
   Inputs inputs = TRY(read_inputs(store, options, downloads, events, stop));
+  lint::CheckReport report = TRY(check(store, options, inputs));
+  if (std::optional<Error> violation = lint::lint_violation(report)) return std::move(*violation);
   LowerOptions lowering = lower_options(options, inputs, contexts, epoch, now);
   Graph graph = TRY(lower(store, inputs.file, lowering));
 
@@ -229,7 +245,8 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
   result.build_id = records->id();
   result.tags = std::move(tags);
   result.steps = reports_of(graph, run.results);
-  result.warnings = warnings_of(options, inputs.file, graph);
+  result.warnings = warnings_of(options, inputs.file);
+  result.findings = std::move(report.findings);
   return result;
 }
 

@@ -15,6 +15,7 @@
 #include "build/secrets.h"
 #include "build/ssh_agent.h"
 #include "exec/executor.h"
+#include "lint/check.h"
 #include "oci/platform.h"
 #include "store/store.h"
 #include "transfer/outputs.h"
@@ -92,6 +93,7 @@ struct BuildResult {
   std::string build_id;                // of the record (store/build_records.h)
   std::vector<StepReport> steps;       // file-system steps in Dockerfile order, then stages
   std::vector<std::string> warnings;
+  std::vector<lint::Finding> findings; // of BuildKit's checks, for the stages that were built
 };
 
 // Thread-safe with respect to other builds in the same store, in any process.

@@ -151,7 +151,6 @@ struct Target {
 struct Graph {
   std::vector<Vertex> vertices;
   std::vector<Target> targets;          // in the order in which platforms were asked for
-  std::vector<std::string> warnings;
 };
 
 }  // namespace kasane::build

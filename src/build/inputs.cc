@@ -133,6 +133,7 @@ Result<std::string> find_dockerfile(const BuildOptions& options, const std::stri
 
 Result<void> Reader::open_directory(const std::string& path, dockerfile::IgnoreMatcher ignore,
                                     std::string ignore_name) {
+  inputs.ignore = ignore;
   inputs.context = TRY(ContextTree::open(path, std::move(ignore), std::move(ignore_name),
                                          store.path("statcache/" + sha256(path).hex())));
   return {};

@@ -16,6 +16,7 @@ namespace kasane::build {
 struct Inputs {
   dockerfile::Dockerfile file;
   std::shared_ptr<SourceTree> context;
+  dockerfile::IgnoreMatcher ignore;  // of a directory; empty for other contexts (G09)
   std::string context_name;  // what identifies the context: a canonical path or a URL
   std::string file_name;     // of the Dockerfile, as shown
 };

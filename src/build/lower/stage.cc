@@ -33,10 +33,6 @@ Result<std::string> Lowerer::expand(const StageState& state, const dockerfile::W
   Result<dockerfile::Expansion> expansion =
       dockerfile::expand_word(word.text, state.env, file_.directives.escape);
   if (!expansion) return std::move(expansion.error()).at(word.span);
-  for (const std::string& name : expansion->unmatched)
-    graph_.warnings.push_back(
-        "UndefinedVar: " + dockerfile::undefined_variable_message(name, state.env) +
-        fmt::format(" (line {})", word.span.first_line()));
   return std::move(expansion->value);
 }
 

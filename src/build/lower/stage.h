@@ -73,7 +73,7 @@ class Lowerer {
                                                  const SourceSpan& span);
   VertexId add_source(std::string name, SourceSpan span, decltype(Vertex::op) op);
 
-  // expansion with warnings about undefined variables
+  // Undefined variables are empty; lint/ warns about them.
   Result<std::string> expand(const StageState& state, const dockerfile::Word& word);
 
   // metadata.cc

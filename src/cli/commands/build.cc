@@ -8,6 +8,9 @@
 #include "cli/build_options.h"
 #include "cli/command.h"
 #include "cli/signals.h"
+#include "cli/table.h"
+#include "cli/units.h"
+#include "lint/check_report.h"
 #include "oci/platform.h"
 #include "ui/progress.h"
 
@@ -47,15 +50,32 @@ void print_error(Context& context, const Error& error, bool solving) {
   context.err(render_error(error, options));
 }
 
+// What each step cost, for --resources.
+std::string resources(const build::BuildResult& result) {
+  std::string text = "STEP\tTIME\tCPU\tPEAK MEMORY\tWRITTEN\n";
+  auto seconds = [](uint64_t ns) { return fmt::format("{:.2f}s", static_cast<double>(ns) / 1e9); };
+  auto size = [](uint64_t bytes) { return human_size(static_cast<double>(bytes)); };
+  for (const build::StepReport& step : result.steps) {
+    bool ran = !step.cached, measured = step.max_rss_bytes != 0;
+    text += fmt::format("{}\t{}\t{}\t{}\t{}\n", sanitize(step.name),
+                        ran ? seconds(step.duration_ns) : "CACHED", measured ? seconds(step.cpu_ns) : "-",
+                        measured ? size(step.max_rss_bytes) : "-", ran ? size(step.bytes_written) : "-");
+  }
+  return align_table(text);
+}
+
 void print_result(Context& context, const Arguments& arguments, const build::BuildResult& result) {
   const bool quiet = arguments.on("quiet") || arguments.value("progress") == "quiet";
+  if (!quiet && !result.findings.empty())
+    context.err("\n" + lint::build_summary(result.findings, context.globals.debug));
+  if (arguments.on("resources")) context.err(resources(result));
   if (arguments.on("explain")) {
     if (quiet)
       context.err(explanation(result));
     else
       context.out(explanation(result));
   }
-  if (quiet) context.out(result.image.str() + "\n");
+  if (quiet && !result.digest.empty()) context.out(result.digest + "\n");
 }
 
 Result<int> run_build(Context& context, const Arguments& arguments) {
