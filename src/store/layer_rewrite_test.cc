@@ -256,7 +256,7 @@ TEST(MergeLayers, RandomStacksLookTheSame) {
   TempDir root = temp_dir();
   std::unique_ptr<Store> store = open_store(root.path() + "/s");
   const char* wish = std::getenv("KASANE_LONG");
-  const unsigned rounds = wish ? 2000 : 150;
+  const unsigned rounds = wish ? 1000 : 50;
   for (unsigned seed = 0; seed < rounds; ++seed) {
     Stack stack(seed);
     std::vector<LayerPtr> base, above;

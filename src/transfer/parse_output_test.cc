@@ -38,7 +38,7 @@ TEST(ParseOutput, KindsAndAttributes) {
   EXPECT_TRUE(good("type=docker,dest=-").to_stdout());
   EXPECT_TRUE(good("type=local,dest=d,mode=delete").local_delete);
   EXPECT_EQ(good("type=tar,platform-split=false").platform_split, false);
-  EXPECT_EQ(good(" TYPE =cacheonly").kind, Kind::kCacheOnly);
+  EXPECT_EQ(good("dest=, TYPE =cacheonly").kind, Kind::kCacheOnly);
   EXPECT_FALSE(good("type=oci,oci-mediatypes=false").oci_artifact);
 }
 
