@@ -86,7 +86,7 @@ class Errors(support.TestCase):
         self.assertEqual(code, outcome.code, outcome.err)
         for word in words:
             self.assertIn(word, outcome.err)
-        self.assertNotIn("bug", outcome.err)
+        self.assertNotRegex(outcome.err, r"\bbug\b")
         self.assertNotIn("Internal", outcome.err)
         return outcome
 
