@@ -27,7 +27,10 @@ std::string shortened(std::string_view text) {
 std::string sentence(const std::string& name, const std::string* before, const std::string* now) {
   if (name == "parent") return "the files of the step before it changed";
   if (name == "files") return "copied files changed";
-  if (name == "command")
+  if (name == "kind" && before && now) return "the step was " + *before + " and is " + *now;
+  if (name.starts_with("content of mount ") && before && now)
+    return "the files of " + name.substr(11) + " changed";
+  if (name == "command" && before && now)
     return "the command changed from `" + shortened(*before) + "` to `" + shortened(*now) + "`";
   std::string what = name.starts_with("env ") ? "variable " + name.substr(4) : name;
   if (!before) return what + " is new: " + shortened(*now);

@@ -43,5 +43,16 @@ TEST(DescribeChanges, NamesTheInputAndPutsTheParentLast) {
                           "the files of the step before it changed"));
 }
 
+TEST(StepKey, ComparesStepsOfDifferentKinds) {
+  StepKey before;
+  before.add("kind", "WORKDIR");
+  before.add("path", "/a");
+  StepKey now;
+  now.add("kind", "RUN");
+  now.add("command", "true");
+  std::vector<std::string> changes = describe_changes(before, now);
+  EXPECT_EQ(changes.front(), "the step was WORKDIR and is RUN");
+}
+
 }  // namespace
 }  // namespace kasane::build

@@ -1,0 +1,77 @@
+// kasane debug: a shell in the file system of a step that failed.
+#include <fmt/format.h>
+
+#include "build/ops/failed_step.h"
+#include "cli/command.h"
+#include "cli/signals.h"
+#include "base/diagnostic.h"
+#include "store/build_records.h"
+#include "store/store.h"
+
+namespace kasane::cli {
+namespace {
+
+// The newest failed build, or the one that was named.
+Result<std::string> find_build(store::Store& store, const Arguments& arguments) {
+  if (!arguments.value("build").empty()) {
+    std::optional<store::BuildRecord> record = TRY(store::last_build_of(store, arguments.value("build")));
+    if (!record) return Error(ErrorKind::kNotFound, "no build " + quote(arguments.value("build")) + " is recorded");
+    return record->id;
+  }
+  std::vector<store::BuildRecord> records = TRY(store::list_builds(store, store::kKeptBuilds));
+  for (const store::BuildRecord& record : records)
+    if (store::failed_directory_of(store, record.id)) return record.id;
+  return Error(ErrorKind::kNotFound, "no failed step is kept")
+      .hint("a RUN that fails leaves its files behind; then this command opens a shell in them");
+}
+
+Result<int> run_debug(Context& context, const Arguments& arguments) {
+  store::Store* store = TRY(context.store(false));
+  TRY(store->hold());
+  std::string id = TRY(find_build(*store, arguments));
+  build::FailedStep step = TRY(build::open_failed_step(*store, id));
+  context.err(fmt::format("Files of {} as it left them. Changes are kept until the next failed builds.\n",
+                          sanitize(step.name)));
+  for (const std::string& target : step.missing)
+    context.err(fmt::format("Not mounted: {}\n", sanitize(target)));
+  std::vector<std::string> failed = std::move(step.spec.argv);
+  if (failed.size() > 2) context.err(fmt::format("The step was: {}\n", sanitize(failed.back())));
+  step.spec.argv = arguments.positional();
+  if (step.spec.argv.empty()) step.spec.argv = {"/bin/sh"};
+  if (context.streams.in_is_terminal && context.streams.out_is_terminal)
+    step.spec.terminal_fd = context.streams.in_fd;
+  context.flush();
+  auto watcher = TRY(InterruptWatcher::start());
+  std::unique_ptr<exec::Executor> executor = TRY(exec::make_sandbox_executor(store->root()));
+  exec::RunOutcome outcome = TRY(executor->run(
+      step.spec,
+      [&](std::string_view bytes, int stream) { stream == 2 ? context.err(bytes) : context.out(bytes); },
+      watcher->token()));
+  return outcome.exit_status;
+}
+
+constexpr FlagSpec kFlags[] = {
+    {.name = "build",
+     .kind = FlagKind::kString,
+     .value_name = "string",
+     .help = "Build ID or tag (default: the newest that failed)"},
+};
+
+}  // namespace
+
+extern const Command kCommand_debug;
+const Command kCommand_debug = {
+    .path = "debug",
+    .summary = "Open a shell where a build step failed",
+    .usage = "[OPTIONS] [COMMAND [ARG...]]",
+    .help =
+        "The file system of the step, its variables, user, working directory and mounts are as\n"
+        "they were when it failed. Secrets and SSH agents are not kept.\n\n"
+        "Examples:\n"
+        "  kasane debug\n"
+        "  kasane debug -- ls -la /src",
+    .flags = kFlags,
+    .run = run_debug,
+};
+
+}  // namespace kasane::cli
