@@ -96,7 +96,14 @@ Result<bool> remove_mount(Store& store, const CacheMountInfo& info,
                           std::optional<int64_t> unused_since_ns) {
   const std::string name = "mounts/" + info.key;
   if (info.sharing.empty()) {
-    // Nothing but the store's lock tells whether an older kasane uses it.
+    // Nothing but the store's lock tells whether an older kasane uses it. One that is just
+    // being made has a lock already.
+    std::optional<FileLock> lock;
+    struct stat st;
+    if (::lstat((store.path(name) + "/lock").c_str(), &st) == 0 && S_ISREG(st.st_mode)) {
+      lock = TRY(FileLock::try_lock(store.path(name) + "/lock", FileLock::Mode::kExclusive));
+      if (!lock) return false;
+    }
     return store.locks().with_exclusive([&]() -> Result<void> {
       ::unlink((store.path(name) + ".lock").c_str());
       return store.move_to_trash(name);

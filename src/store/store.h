@@ -197,9 +197,6 @@ class Store {
   // Drops cached steps and every layer that nothing uses any more. Returns freed bytes
   // (content sizes). As for remove_image().
   Result<uint64_t> prune_steps(const StepPrune& which);
-  Result<uint64_t> prune_steps(std::optional<int64_t> unused_since_ns) {
-    return prune_steps(StepPrune{unused_since_ns, std::nullopt});
-  }
 
   // ---- care
   Result<CheckReport> check(const CheckOptions& options);

@@ -415,7 +415,7 @@ TEST_F(StoreTest, PruneStepsByLastUse) {
     EXPECT_TRUE(value(store->find_step(sha256("used"))).has_value());
   }  // the use is written at the end
   std::unique_ptr<Store> store = open_store(root_);
-  EXPECT_EQ(value(store->prune_steps(int64_t{2000})), 1u);
+  EXPECT_EQ(value(store->prune_steps({.unused_since_ns = 2000, .keep_bytes = {}})), 1u);
   EXPECT_FALSE(exists(a->directory()));
   EXPECT_TRUE(value(store->find_step(sha256("used"))).has_value());
 }

@@ -23,7 +23,7 @@ Result<int> run_builder_prune(Context& context, const Arguments& arguments) {
     }
   if (!arguments.on("force") && !confirm(context, kWarning)) return 0;
   store::Store* store = TRY(context.store(false));
-  uint64_t freed = TRY(store->prune_steps(unused_since));
+  uint64_t freed = TRY(store->prune_steps({.unused_since_ns = unused_since, .keep_bytes = {}}));
   context.out(
       fmt::format("Total reclaimed space: {}\n", human_size(static_cast<double>(freed), 4)));
   return 0;
