@@ -46,7 +46,7 @@ Result<CheckReport> check_dockerfile(const dockerfile::Dockerfile& file,
   evaluation.platform = inputs.platform;
   evaluation.base_config = inputs.base_config;
   check_default_base_names(file, evaluation, findings);
-  StageRules rules(inputs.ignore, findings);
+  StageRules rules(file, inputs.ignore, findings);
   Result<void> evaluated = evaluate(file, evaluation, rules);
   if (!evaluated) report.error = std::move(evaluated.error());
   report.findings = findings.take();

@@ -43,7 +43,7 @@ struct CheckInputs {
   oci::Platform platform = oci::Platform::host();
   // Configuration of a base image, asked with the name as FROM has it after expansion. Empty,
   // or nothing returned: unknown, so InvalidBaseImagePlatform and the image's variables and
-  // triggers do not count; UndefinedVar then carries a note.
+  // triggers do not count; UndefinedVar then names only what is hardly the image's, with a note.
   std::function<std::optional<oci::ImageConfig>(const std::string& image)> base_config;
 };
 

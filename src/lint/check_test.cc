@@ -318,7 +318,17 @@ TEST(Check, BasePlatformNeedsTheConfiguration) {
   config.config.on_build.clear();
   EXPECT_THAT(check("ARG P=linux/arm64\nFROM --platform=$P base:1\n", inputs), IsEmpty());
 
-  auto findings = report_of("FROM other\nUSER $KNOWN\n", inputs).findings;
+}
+
+TEST(Check, VariablesOfAnUnknownImage) {
+  EXPECT_THAT(check("FROM other\nUSER $NB_UID\nWORKDIR $HOME\nEXPOSE $A-$B\n"), IsEmpty());
+  EXPECT_THAT(check("FROM other AS a\nFROM a\nUSER $NB_UID\n"), IsEmpty());
+  EXPECT_THAT(check("FROM other\nENV LD_PATH=$LD_PATH:/x\n"), IsEmpty());
+  // Declared elsewhere in the file, nearly declared, and never an image's.
+  EXPECT_THAT(check("ARG VERSION=1\nFROM other\nENV V=$VERSION\n"), ::testing::SizeIs(1));
+  EXPECT_THAT(check("FROM other\nARG VERSION=1\nENV V=$VERSIONS\n"), ::testing::SizeIs(1));
+  EXPECT_THAT(check("FROM other\nWORKDIR dir\n"), ::testing::SizeIs(1));
+  auto findings = report_of("FROM other\nUSER $foo\n").findings;
   ASSERT_EQ(findings.size(), 1u);
   EXPECT_EQ(findings[0].note, "the variables of other are not known here");
 }
@@ -436,17 +446,17 @@ TEST(Check, DescriptionAndAddress) {
 TEST(Check, HostileFilesEndSoon) {
   // Every variable is new and nearly like all the others.
   std::string text = "FROM scratch\n";
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < 5'000; ++i) {
     std::string name = "name_" + std::to_string(1'000'000 + i);
     text += "ENV " + name + "=$x" + name + "\n";
   }
-  EXPECT_EQ(report_of(text).findings.size(), 20'000u);
+  EXPECT_EQ(report_of(text).findings.size(), 5'000u);
   // Values that double, and stages that copy them.
   text = "FROM scratch AS a\nENV A=0123456789abcdef\n";
   for (int i = 0; i < 40; ++i) text += "ENV A=$A$A\n";
   EXPECT_TRUE(report_of(text).error);
   text = "FROM scratch AS a\nENV A=0123456789abcdef\n";
-  for (int i = 0; i < 16; ++i) text += "ENV A=$A$A\n";
+  for (int i = 0; i < 14; ++i) text += "ENV A=$A$A\n";
   for (int i = 0; i < 2'000; ++i) text += "FROM a AS a\n";
   EXPECT_THAT(error_of(text), HasSubstr("MiB"));
   // Triggers times stages.

@@ -15,7 +15,7 @@ using dockerfile::Word;
 constexpr std::string_view kDefaultPath =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 // Environments of all stages together: a file of 4 MiB could ask for far more.
-constexpr size_t kMaxEnvironmentBytes = 256u << 20;
+constexpr size_t kMaxEnvironmentBytes = 64u << 20;
 
 // Never in the environment of a step (A14).
 bool is_scan_arg(std::string_view name) {
@@ -79,6 +79,7 @@ class Evaluator {
   StageScope* scope_ = nullptr;  // of the stage being evaluated
   size_t environment_bytes_ = 0;
   size_t fired_ = 0;
+  bool uncertain_ = false;  // of the step being evaluated
 };
 
 Result<void> Evaluator::run() {
@@ -197,6 +198,7 @@ Result<void> Evaluator::fire(const dockerfile::Stage& stage,
 }
 
 Result<void> Evaluator::take(const Step& step) {
+  uncertain_ = false;
   Result<void> taken =
       std::visit([&](const auto& value) { return this->step(step, value); }, step.instruction.value);
   if (!taken) return std::move(taken.error()).at(step.span);
@@ -207,7 +209,9 @@ void Evaluator::note_undefined(const Step& step, std::set<std::string> names) {
   std::erase_if(names, [&](const std::string& name) {
     return scope_->declared_args.contains(name) || is_scan_arg(name);
   });
-  if (!names.empty()) listener_.on_undefined(step, names, *scope_);
+  if (names.empty()) return;
+  uncertain_ |= !scope_->unknown_base.empty();
+  listener_.on_undefined(step, names, *scope_);
 }
 
 Result<std::string> Evaluator::expand(const Step& step, const Word& word) {
@@ -330,6 +334,7 @@ Result<void> Evaluator::step(const Step& step, const dockerfile::Add& add) {
 Result<void> Evaluator::step(const Step& step, const dockerfile::Workdir& workdir) {
   StepValues values;
   values.words.push_back(TRY(expand(step, workdir.path)));
+  values.uncertain = uncertain_;
   TRY(listener_.on_step(step, *scope_, values));
   scope_->workdir_set = true;
   return {};
@@ -347,6 +352,7 @@ Result<void> Evaluator::step(const Step& step, const dockerfile::Expose& expose)
     auto words = dockerfile::expand_words(port.text, scope_->env,
                                           step.is_trigger ? '\\' : file_.directives.escape);
     if (!words) return std::move(words.error()).at(step.is_trigger ? step.span : port.span);
+    values.uncertain |= !words->unmatched.empty() && !scope_->unknown_base.empty();
     for (std::string& word : words->words) values.words.push_back(std::move(word));
   }
   return listener_.on_step(step, *scope_, values);

@@ -33,6 +33,7 @@ struct GlobalArg {
   std::set<std::string> depends_on;  // global ARGs that its default reads
   std::string description;
   SourceSpan span;
+  int order = 0;  // of the definition among all global ones
 };
 
 struct GlobalScope {
@@ -74,6 +75,8 @@ struct StepValues {
   std::string destination;         // COPY, ADD
   std::vector<ArgValue> args;
   std::vector<dockerfile::Mount> mounts;
+  // A variable stood in the words that the image of an unknown configuration may define.
+  bool uncertain = false;
 };
 
 struct FromValues {

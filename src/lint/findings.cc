@@ -9,7 +9,9 @@ namespace {
 
 constexpr size_t kNear = 3;  // exclusive
 constexpr size_t kLongestName = 128;
-constexpr size_t kMaxSuggestionCost = 50'000'000;  // cells of distance tables: about 0.1 s
+// In cells of distance tables: about 0.1 s. A name that is only looked at counts as well.
+constexpr size_t kMaxSuggestionCost = 50'000'000;
+constexpr size_t kNameCost = 64;
 
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -54,7 +56,8 @@ std::string Findings::suggest(std::string_view word, const std::vector<std::stri
   std::string best;
   size_t best_distance = kNear;
   for (const std::string& name : known) {
-    if (++suggestion_cost_ > kMaxSuggestionCost) return "";
+    suggestion_cost_ += kNameCost;
+    if (!may_suggest()) return "";
     size_t longer = std::max(word.size(), name.size());
     if (longer - std::min(word.size(), name.size()) >= best_distance) continue;
     suggestion_cost_ += word.size() * name.size();
@@ -65,5 +68,7 @@ std::string Findings::suggest(std::string_view word, const std::vector<std::stri
   }
   return best;
 }
+
+bool Findings::may_suggest() const { return suggestion_cost_ <= kMaxSuggestionCost; }
 
 }  // namespace kasane::lint

@@ -28,6 +28,8 @@ class Findings {
   // util/suggest), or "": also when the word itself is known. The work is limited over one
   // check, so that hostile files cost no minutes; then there are no suggestions.
   std::string suggest(std::string_view word, const std::vector<std::string>& known);
+  // Only then is the list of known names worth making.
+  bool may_suggest() const;
 
  private:
   CheckConfig config_;

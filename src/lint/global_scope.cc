@@ -23,9 +23,10 @@ Result<GlobalScope> evaluate_global_args(const dockerfile::Dockerfile& file,
   const std::string& last = file.stages.back().name;
   set("TARGETSTAGE", !inputs.target.empty() ? inputs.target : last.empty() ? "default" : last);
 
+  int order = 0;
   for (const dockerfile::MetaArg& meta : file.meta_args) {
     for (const dockerfile::ArgDefinition& definition : meta.arg.args) {
-      GlobalArg arg{{}, {}, definition.description, meta.span};
+      GlobalArg arg{{}, {}, definition.description, meta.span, ++order};
       const std::string& name = definition.key.text;
       if (build_args && build_args->contains(name)) {
         arg.value = build_args->at(name);

@@ -28,8 +28,8 @@ class Collector final : public Listener {
 
   Result<void> on_step(const Step& step, const StageScope&, const StepValues& values) override {
     for (const ArgValue& arg : values.args) {
-      OutlineArg& entry = in_stages_[{step.stage.index, arg.name}];
-      entry = {arg.name, arg.description, arg.value, step.span};
+      Entry& entry = in_stages_[{step.stage.index, arg.name}];
+      entry = {{arg.name, arg.description, arg.value, step.span}, ++order_};
       if (!arg.is_global) continue;
       // Described where it is defined; arguments of the platform are defined nowhere.
       use_global(arg.name);
@@ -46,8 +46,14 @@ class Collector final : public Listener {
   void fill(Outline& out) const;
 
  private:
-  static OutlineArg global_entry(const std::string& name, const GlobalArg& arg) {
-    return {name, arg.description, arg.value, arg.span};
+  // Several names of one ARG keep their order.
+  struct Entry {
+    OutlineArg arg;
+    int order = 0;
+  };
+
+  static Entry global_entry(const std::string& name, const GlobalArg& arg) {
+    return {{name, arg.description, arg.value, arg.span}, arg.order};
   }
 
   void use_global(const std::string& name) {
@@ -86,7 +92,8 @@ class Collector final : public Listener {
   bool seen_global_ = false;
   std::map<int, std::set<std::string>> used_in_from_;
   std::set<std::string> globals_;
-  std::map<std::pair<int, std::string>, OutlineArg> in_stages_;
+  std::map<std::pair<int, std::string>, Entry> in_stages_;
+  int order_ = 0;
   std::vector<OutlineMount> secrets_, ssh_;
   std::set<std::string> secret_names_, ssh_names_;
 };
@@ -95,15 +102,17 @@ class Collector final : public Listener {
 // else the global one.
 void Collector::fill(Outline& out) const {
   std::set<std::string> names;
+  std::vector<Entry> entries;
   for (auto it = in_stages_.rbegin(); it != in_stages_.rend(); ++it)
-    if (names.insert(it->second.name).second) out.args.push_back(it->second);
-  for (const std::string& name : globals_) {
+    if (names.insert(it->second.arg.name).second) entries.push_back(it->second);
+  for (const std::string& name : globals_)
     if (names.insert(name).second)
-      out.args.push_back(global_entry(name, global_.declared.at(name)));
-  }
-  std::stable_sort(out.args.begin(), out.args.end(), [](const OutlineArg& a, const OutlineArg& b) {
-    return std::pair(a.span.first_line(), a.span.begin) < std::pair(b.span.first_line(), b.span.begin);
+      entries.push_back(global_entry(name, global_.declared.at(name)));
+  std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    return std::pair(a.arg.span.first_line(), a.order) <
+           std::pair(b.arg.span.first_line(), b.order);
   });
+  for (Entry& entry : entries) out.args.push_back(std::move(entry.arg));
   auto by_line = [](const OutlineMount& a, const OutlineMount& b) {
     return a.span.first_line() < b.span.first_line();
   };

@@ -152,6 +152,23 @@ void check_ignored_source(const dockerfile::IgnoreMatcher& ignore, const Step& s
                std::move(note));
 }
 
+StageRules::StageRules(const dockerfile::Dockerfile& file,
+                       const dockerfile::IgnoreMatcher* ignore, Findings& findings)
+    : ignore_(ignore), findings_(findings) {
+  auto declare = [&](const dockerfile::Arg& arg) {
+    for (const dockerfile::ArgDefinition& one : arg.args) file_names_.push_back(one.key.text);
+  };
+  for (const dockerfile::MetaArg& meta : file.meta_args) declare(meta.arg);
+  for (const dockerfile::Stage& stage : file.stages) {
+    for (const dockerfile::Instruction& instruction : stage.instructions) {
+      if (const auto* arg = std::get_if<dockerfile::Arg>(&instruction.value)) declare(*arg);
+      if (const auto* env = std::get_if<dockerfile::Env>(&instruction.value))
+        for (const dockerfile::KeyValue& pair : env->pairs) file_names_.push_back(pair.key.text);
+    }
+  }
+  std::sort(file_names_.begin(), file_names_.end());
+}
+
 void StageRules::add(const Step& step, std::string_view rule, std::string message,
                      std::string note) {
   findings_.add(rule, step.span, step.instruction.comments, std::move(message), std::move(note));
@@ -160,9 +177,12 @@ void StageRules::add(const Step& step, std::string_view rule, std::string messag
 void StageRules::undeclared(const dockerfile::Stage& stage, const std::set<std::string>& names,
                             const GlobalScope& global) {
   if (names.empty()) return;
-  std::vector<std::string> known = global.env.names();
-  for (const auto& [name, arg] : global.declared)
-    if (!arg.value) known.push_back(name);
+  std::vector<std::string> known;
+  if (findings_.may_suggest()) {
+    known = global.env.names();
+    for (const auto& [name, arg] : global.declared)
+      if (!arg.value) known.push_back(name);
+  }
   for (const std::string& name : names) {
     if (global.declared.contains(name) || global.env.get(name)) continue;
     std::string near = findings_.suggest(name, known);
@@ -214,17 +234,34 @@ void StageRules::on_base_image(const dockerfile::Stage& stage, const std::string
 
 void StageRules::on_undefined(const Step& step, const std::set<std::string>& names,
                               const StageScope& scope) {
-  const std::vector<std::string> known = scope.env.names();
+  std::vector<std::string> known;
+  if (findings_.may_suggest()) known = scope.env.names();
   std::string note;
   if (!scope.unknown_base.empty())
     note = "the variables of " + scope.unknown_base + " are not known here";
   for (const std::string& name : names) {
+    if (!scope.unknown_base.empty() && !is_likely_mistake(step, name)) continue;
     std::string near = findings_.suggest(name, known);
     add(step, "UndefinedVar",
         "Usage of undefined variable '$" + name + "'" +
             (near.empty() ? "" : " (did you mean $" + near + "?)"),
         note);
   }
+}
+
+// Of a variable that an image of unknown configuration may define: a name that the file itself
+// declares elsewhere, or nearly so, or in lower case, as hardly any image's variable is. In the
+// corpus of real files all others come from the image.
+bool StageRules::is_likely_mistake(const Step& step, const std::string& name) {
+  if (name.find_first_of("abcdefghijklmnopqrstuvwxyz") != std::string::npos) return true;
+  auto [first, last] = std::equal_range(file_names_.begin(), file_names_.end(), name);
+  if (first == last) return !findings_.suggest(name, file_names_).empty();
+  // `ENV P=$P:/x` adds to what the image has.
+  std::ptrdiff_t here = 0;
+  if (const auto* env = std::get_if<dockerfile::Env>(&step.instruction.value))
+    here = std::count_if(env->pairs.begin(), env->pairs.end(),
+                         [&](const auto& pair) { return pair.key.text == name; });
+  return last - first > here;
 }
 
 Result<void> StageRules::on_step(const Step& step, const StageScope& scope,
@@ -254,7 +291,7 @@ Result<void> StageRules::on_step(const Step& step, const StageScope& scope,
   } else if (std::holds_alternative<dockerfile::Healthcheck>(value)) {
     used_once(step);
   } else if (std::holds_alternative<dockerfile::Workdir>(value)) {
-    if (!scope.workdir_set && !is_absolute(values.words[0]))
+    if (!scope.workdir_set && !is_absolute(values.words[0]) && !values.uncertain)
       add(step, "WorkdirRelativePath",
           "Relative workdir " + quoted(values.words[0]) +
               " can have unexpected results if the base image changes");
@@ -263,7 +300,8 @@ Result<void> StageRules::on_step(const Step& step, const StageScope& scope,
   } else if (const auto* added = std::get_if<dockerfile::Add>(&value)) {
     check_copy(step, values, *added, true, true);
   } else if (std::holds_alternative<dockerfile::Expose>(value)) {
-    return check_ports(step, values);
+    Result<void> checked = check_ports(step, values);
+    if (!checked && !values.uncertain) return checked;
   }
   return {};
 }

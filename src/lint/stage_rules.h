@@ -17,8 +17,8 @@ void check_default_base_names(const dockerfile::Dockerfile& file, const Evaluate
 
 class StageRules final : public Listener {
  public:
-  StageRules(const dockerfile::IgnoreMatcher* ignore, Findings& findings)
-      : ignore_(ignore), findings_(findings) {}
+  StageRules(const dockerfile::Dockerfile& file, const dockerfile::IgnoreMatcher* ignore,
+             Findings& findings);
 
   void on_from(const dockerfile::Stage& stage, const FromValues& values,
                const GlobalScope& global) override;
@@ -33,6 +33,7 @@ class StageRules final : public Listener {
   void add(const Step& step, std::string_view rule, std::string message, std::string note = "");
   void undeclared(const dockerfile::Stage& stage, const std::set<std::string>& names,
                   const GlobalScope& global);
+  bool is_likely_mistake(const Step& step, const std::string& name);
   void check_command(const Step& step, const StageScope& scope, bool shell_form);
   void used_once(const Step& step);
   void check_copy(const Step& step, const StepValues& values, const dockerfile::CopyBase& copy,
@@ -44,6 +45,7 @@ class StageRules final : public Listener {
     SourceSpan span;
     std::vector<dockerfile::Word> comments;
   };
+  std::vector<std::string> file_names_;  // of every ARG and ENV in the file, sorted
   const dockerfile::IgnoreMatcher* ignore_;
   Findings& findings_;
   int stage_ = -1;                                // whose `used_` it is
