@@ -2,11 +2,15 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <spawn.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 
 #include "base/fd.h"
 
@@ -14,6 +18,8 @@ extern char** environ;
 
 namespace kasane {
 namespace {
+
+constexpr int kGraceMs = 2000;  // between SIGTERM and SIGKILL
 
 struct Pipe {
   UniqueFd read_end;
@@ -26,12 +32,38 @@ Result<Pipe> make_pipe() {
   return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 
-Result<void> drain(Pipe& out, Pipe& err, ProcessOutput& output, uint64_t cap) {
-  pollfd polls[2] = {{out.read_end.get(), POLLIN, 0}, {err.read_end.get(), POLLIN, 0}};
+// Written to by a stop request, so that poll() wakes; no fd when there can be none.
+Result<UniqueFd> make_event(const std::stop_token& stop) {
+  if (!stop.stop_possible()) return UniqueFd();
+  UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!event) return Error::from_errno(errno, "eventfd");
+  return event;
+}
+
+// Reads both streams to their ends. On a stop: SIGTERM to the group, then SIGKILL.
+Result<void> drain(Pipe& out, Pipe& err, int stop_fd, pid_t pid, ProcessOutput& output,
+                   uint64_t cap) {
+  using Clock = std::chrono::steady_clock;
+  pollfd polls[3] = {{out.read_end.get(), POLLIN, 0},
+                     {err.read_end.get(), POLLIN, 0},
+                     {stop_fd, POLLIN, 0}};
   std::string* texts[2] = {&output.out, &output.err};
-  int open = 2;
-  while (open > 0) {
-    if (::poll(polls, 2, -1) < 0 && errno != EINTR) return Error::from_errno(errno, "poll");
+  std::optional<Clock::time_point> deadline;
+  for (int open = 2; open > 0;) {
+    int wait_ms = -1;
+    if (deadline) {
+      auto left = std::chrono::duration_cast<std::chrono::milliseconds>(*deadline - Clock::now());
+      wait_ms = std::max<int>(0, static_cast<int>(left.count()));
+    }
+    int ready = ::poll(polls, 3, wait_ms);
+    if (ready < 0 && errno != EINTR) return Error::from_errno(errno, "poll");
+    if (ready < 0) continue;
+    if (ready == 0) break;  // the grace is over; the caller kills
+    if (polls[2].fd >= 0 && polls[2].revents != 0) {
+      ::kill(-pid, SIGTERM);
+      polls[2].fd = -1;
+      deadline = Clock::now() + std::chrono::milliseconds(kGraceMs);
+    }
     for (int i = 0; i < 2; ++i) {
       if (polls[i].fd < 0 || polls[i].revents == 0) continue;
       uint8_t buffer[16384];
@@ -46,32 +78,77 @@ Result<void> drain(Pipe& out, Pipe& err, ProcessOutput& output, uint64_t cap) {
       }
     }
   }
+  if (deadline) return Error(ErrorKind::kCancelled, "cancelled");
   return {};
+}
+
+std::vector<char*> c_strings(const std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (const std::string& text : texts) pointers.push_back(const_cast<char*>(text.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+Result<pid_t> spawn(const std::vector<std::string>& argv, const ProcessOptions& options,
+                    int out_fd, int err_fd) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attributes);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, out_fd, 1);
+  posix_spawn_file_actions_adddup2(&actions, err_fd, 2);
+  if (!options.working_directory.empty())
+    posix_spawn_file_actions_addchdir_np(&actions, options.working_directory.c_str());
+  // A helper that inherited blocked or ignored signals could not be ended.
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
+  if (options.stop.stop_possible()) flags |= POSIX_SPAWN_SETPGROUP;
+  posix_spawnattr_setflags(&attributes, flags);
+  std::vector<char*> args = c_strings(argv);
+  std::vector<char*> variables;
+  if (options.environment) variables = c_strings(*options.environment);
+  pid_t pid = 0;
+  int status = ::posix_spawnp(&pid, args[0], &actions, &attributes, args.data(),
+                              options.environment ? variables.data() : environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  if (status != 0) return Error::from_errno(status, "run " + argv[0]);
+  return pid;
 }
 
 }  // namespace
 
 Result<ProcessOutput> run_process(const std::vector<std::string>& argv, uint64_t max_output_bytes) {
+  ProcessOptions options;
+  options.max_output_bytes = max_output_bytes;
+  return run_process(argv, options);
+}
+
+Result<ProcessOutput> run_process(const std::vector<std::string>& argv,
+                                  const ProcessOptions& options) {
+  if (options.stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
   Pipe out = TRY(make_pipe());
   Pipe err = TRY(make_pipe());
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, out.write_end.get(), 1);
-  posix_spawn_file_actions_adddup2(&actions, err.write_end.get(), 2);
-  std::vector<char*> args;
-  for (const std::string& arg : argv) args.push_back(const_cast<char*>(arg.c_str()));
-  args.push_back(nullptr);
-  pid_t pid;
-  int status = ::posix_spawnp(&pid, argv[0].c_str(), &actions, nullptr, args.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (status != 0) return Error::from_errno(status, "run " + argv[0]);
+  UniqueFd event = TRY(make_event(options.stop));
+  pid_t pid = TRY(spawn(argv, options, out.write_end.get(), err.write_end.get()));
   out.write_end.reset();
   err.write_end.reset();
   ProcessOutput output;
-  Result<void> drained = drain(out, err, output, max_output_bytes);
+  Result<void> drained = [&]() -> Result<void> {
+    std::stop_callback wake(options.stop, [fd = event.get()] {
+      uint64_t one = 1;
+      [[maybe_unused]] ssize_t written = ::write(fd, &one, sizeof one);
+    });
+    return drain(out, err, event.get(), pid, output, options.max_output_bytes);
+  }();
   out.read_end.reset();
   err.read_end.reset();
+  if (!drained) ::kill(event ? -pid : pid, SIGKILL);
   int wait_status = 0;
   while (::waitpid(pid, &wait_status, 0) < 0 && errno == EINTR) {
   }

@@ -1,6 +1,9 @@
 // Running helper programs (git, newuidmap): never inside an image, never through a shell.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -14,9 +17,20 @@ struct ProcessOutput {
   std::string err;
 };
 
+struct ProcessOptions {
+  std::optional<std::vector<std::string>> environment;  // "NAME=value"; none: that of kasane
+  std::string working_directory;                        // "" = that of kasane
+  // When it can be stopped, the program gets a process group of its own; a stop ends that
+  // group (SIGTERM, two seconds later SIGKILL) and the call returns kCancelled.
+  std::stop_token stop;
+  uint64_t max_output_bytes = 16u << 20;
+};
+
 // argv[0] is looked up in PATH of the host. stdin is /dev/null. Output is capped at
-// max_output_bytes each; more is kLimit.
+// max_output_bytes each; more is kLimit. Signals have their default actions in the program.
 Result<ProcessOutput> run_process(const std::vector<std::string>& argv,
                                   uint64_t max_output_bytes = 16u << 20);
+Result<ProcessOutput> run_process(const std::vector<std::string>& argv,
+                                  const ProcessOptions& options);
 
 }  // namespace kasane

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 namespace kasane {
 namespace {
 
@@ -37,6 +40,44 @@ TEST(Process, BothStreamsMayBeLarge) {
 TEST(Process, OutputIsCapped) {
   EXPECT_EQ(run_process({"sh", "-c", "yes | head -c 100000"}, 1000).error().kind(),
             ErrorKind::kLimit);
+}
+
+TEST(Process, EnvironmentAndDirectoryAreTheGivenOnes) {
+  ProcessOptions options;
+  options.environment = {"PATH=/usr/bin:/bin", "ONLY=this"};
+  options.working_directory = "/usr";
+  Result<ProcessOutput> run = run_process({"sh", "-c", "echo $ONLY; pwd; echo ${HOME-none}"}, options);
+  ASSERT_TRUE(run) << run.error().full_message();
+  EXPECT_EQ(run->out, "this\n/usr\nnone\n");
+}
+
+TEST(Process, StopEndsTheWholeGroup) {
+  std::stop_source source;
+  ProcessOptions options;
+  options.stop = source.get_token();
+  std::jthread stopper([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    source.request_stop();
+  });
+  auto start = std::chrono::steady_clock::now();
+  // The grandchild holds the pipes: only the group's end ends the call.
+  Result<ProcessOutput> run = run_process({"sh", "-c", "sleep 60 & wait"}, options);
+  ASSERT_FALSE(run);
+  EXPECT_EQ(run.error().kind(), ErrorKind::kCancelled);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  EXPECT_EQ(run_process({"true"}, options).error().kind(), ErrorKind::kCancelled);
+}
+
+TEST(Process, StopKillsWhatIgnoresTerm) {
+  std::stop_source source;
+  ProcessOptions options;
+  options.stop = source.get_token();
+  std::jthread stopper([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    source.request_stop();
+  });
+  Result<ProcessOutput> run = run_process({"sh", "-c", "trap '' TERM; while :; do sleep 1; done"}, options);
+  EXPECT_EQ(run.error().kind(), ErrorKind::kCancelled);
 }
 
 }  // namespace

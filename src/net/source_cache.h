@@ -24,7 +24,7 @@ struct HttpSource {
   std::string file;  // path of the body; the caller only reads it, and opens it soon
   Sha256Digest digest;
   uint64_t size = 0;
-  std::string name;                      // AD6; "__unnamed__" when the path ends in '/'
+  std::string name;                      // AD6: http_source_name(url)
   std::optional<int64_t> last_modified;  // Unix seconds; AD7: none means mtime 0
 };
 
@@ -36,7 +36,7 @@ struct HttpSourceOptions {
 
 struct GitOptions {
   std::string ssh_auth_sock;  // agent for ssh remotes; "" = no keys at all
-  std::string auth_header;    // "Authorization: …", sent to the remote's own host only
+  std::string auth_header;    // "Authorization: …" for this http(s) remote (github.com: all of it)
 };
 
 struct GitSource {
@@ -73,7 +73,8 @@ class SourceCache {
   std::string directory_;
 };
 
-// AD6: the last element of the URL's path, decoded; "__unnamed__" when there is none.
+// AD6: the last element of the URL's path, decoded, as Go's path.Base finds it ("/a/" gives
+// "a"); "__unnamed__" when there is none.
 std::string http_source_name(std::string_view url);
 
 }  // namespace kasane::net
