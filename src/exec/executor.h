@@ -19,22 +19,52 @@ namespace kasane::exec {
 
 enum class Network { kHost, kNone };
 
+// Something of the host or of the store that the step sees at `target`. Mounts are made
+// in the order given; one below the target of an earlier one works, and one at the same
+// target covers the earlier one (reference RM8). What of `target` the image lacks is made
+// for the step and taken away afterwards (RM7).
 struct Mount {
-  enum class Type { kBind, kTmpfs, kOverlay, kFile, kSocket };
+  enum class Type {
+    kBind,     // `source`: a file or directory of the host
+    kTmpfs,    // size_bytes, mode (default 01777), uid, gid
+    kOverlay,  // a read-only or discardable view of layer trees: lower_trees, sub_path,
+               // upper_dir/work_dir
+    kFile,     // `content` as a file on a private memory file system: mode (default 0400),
+               // uid, gid (secrets)
+    kSocket,   // `source`: a unix socket of the host, seen at `target` (ssh agent)
+  };
   Type type = Type::kBind;
-  std::string source;  // kBind: host path (already resolved and checked by the caller)
-  std::string target;  // absolute path inside the image
+  std::string source;   // kBind, kSocket: host path (already resolved and checked by the caller)
+  std::string target;   // absolute path inside the image
   bool read_only = true;
-  uint64_t size_bytes = 0;  // kTmpfs; 0 = kernel default
-  std::optional<uint32_t> mode; uint32_t uid = 0, gid = 0;
-  std::string content;
-  std::vector<std::string> lower_trees;
+  uint64_t size_bytes = 0;       // kTmpfs; 0 = kernel default
+  std::optional<uint32_t> mode;  // permission bits
+  uint32_t uid = 0, gid = 0;     // as the step sees them
+  std::string content;           // kFile
+  std::vector<std::string> lower_trees;  // kOverlay, lowest first; may be empty (scratch)
+  // kOverlay: path inside the merged view (symlinks confined to it) that is mounted, a
+  // file or a directory; "" = the root of the view. Missing: an error that names it.
   std::string sub_path;
+  // kOverlay: where writes go, on a file system that can hold an overlayfs upper
+  // directory: the caller's, new and empty, or a persistent cache directory as upper_dir.
+  // Empty when read_only.
   std::string upper_dir, work_dir;
 };
 struct Ulimit { std::string name; uint64_t soft = 0, hard = 0; };
 enum class Security { kSandbox, kInsecure };
 
+
+// A resource limit by docker's name: "nofile", "nproc", "core", "stack"... . UINT64_MAX
+// means unlimited. Not above the builder's own hard limit: the error says so.
+struct Ulimit {
+  std::string name;
+  uint64_t soft = 0, hard = 0;
+};
+
+// kInsecure (reference R08): every capability that the builder holds, no seccomp filter,
+// nothing masked or read-only in /proc and /sys, the host's devices in /dev where the
+// mode permits.
+enum class Security { kSandbox, kInsecure };
 
 struct RunSpec {
   std::vector<std::string> argv;  // argv[0] is looked up in PATH *inside the image*
@@ -53,8 +83,16 @@ struct RunSpec {
   Network network = Network::kHost;
   std::string hostname = "buildkitsandbox";
   std::vector<std::string> extra_hosts;  // lines for /etc/hosts
-  Security security = Security::kSandbox; std::vector<Ulimit> ulimits; uint64_t shm_size_bytes = 0;
+  Security security = Security::kSandbox;
+  std::vector<Ulimit> ulimits;
+  uint64_t shm_size_bytes = 0;  // of /dev/shm; 0 = 64 MiB
+  // Of the whole step, by a cgroup of its own (v2 delegated, or the v1 memory
+  // controller); 0 = none. Where that is not possible the step runs without it, and
+  // RunOutcome::limit_note says why.
   uint64_t memory_limit_bytes = 0;
+  // Interactive: the step gets a new pseudo-terminal as its three standard streams and
+  // its controlling terminal, relayed to this terminal of the caller: raw while the step
+  // runs and restored afterwards, its window size forwarded. The log gets nothing then.
   std::optional<int> terminal_fd;
 };
 
@@ -62,8 +100,11 @@ struct RunOutcome {
   int exit_status = 0;        // 128 + N when ended by signal N
   std::optional<int> signal;  // set when a signal ended the step
   uint64_t wall_ns = 0;
+  // Of all processes of the step together; the peak is that of the largest single one.
+  uint64_t user_ns = 0, system_ns = 0;
   uint64_t max_rss_bytes = 0;
-  uint64_t user_ns = 0, system_ns = 0; bool out_of_memory = false; std::string limit_note;
+  bool out_of_memory = false;  // RunSpec::memory_limit_bytes was the end of it
+  std::string limit_note;      // why memory_limit_bytes could not be applied; "" otherwise
   // Set when the program could not be started: exit_status is then 127 (not found) or
   // 126 (found, not executable), as a shell reports it. The text was also sent to the log.
   std::string exec_error;
@@ -100,5 +141,10 @@ SandboxSupport probe_sandbox(const std::string& store_directory);
 
 // The built-in executor. Fails with kUnsupported when probe_sandbox() says kNone.
 Result<std::unique_ptr<Executor>> make_sandbox_executor(const std::string& store_directory);
+
+// nullopt: programs of this platform run here, natively or by a handler of binfmt_misc
+// that also works inside an image (registered with the flag F). Otherwise one sentence:
+// why not, and what to install or register. Reads files only; thread-safe.
+std::optional<std::string> why_cannot_execute(const oci::Platform& platform);
 
 }  // namespace kasane::exec
