@@ -50,9 +50,6 @@ struct Mount {
   // Empty when read_only.
   std::string upper_dir, work_dir;
 };
-struct Ulimit { std::string name; uint64_t soft = 0, hard = 0; };
-enum class Security { kSandbox, kInsecure };
-
 
 // A resource limit by docker's name: "nofile", "nproc", "core", "stack"... . UINT64_MAX
 // means unlimited. Not above the builder's own hard limit: the error says so.
@@ -110,7 +107,6 @@ struct RunOutcome {
   std::string exec_error;
 };
 
-std::optional<std::string> why_cannot_execute(const oci::Platform& platform);
 using LogCallback = std::function<void(std::string_view bytes, int stream)>;
 
 class Executor {
