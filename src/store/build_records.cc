@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "oci/json.h"
+#include "store/cache_mounts_internal.h"
 #include "store/locks.h"
 #include "store/store.h"
 #include "store/store_internal.h"
@@ -271,6 +272,10 @@ Result<std::string> read_build_log(Store& store, const BuildRecord& build, const
   FdSource source(fd.get(), path);
   text.resize(TRY(read_full(source, {reinterpret_cast<uint8_t*>(text.data()), text.size()})));
   return text;
+}
+
+uint64_t build_records_size(Store& store) {
+  return cache_data_sizes(store, {store.path("builds")}).front();
 }
 
 std::optional<std::string> failed_directory_of(Store& store, const std::string& build_id) {

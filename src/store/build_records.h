@@ -99,6 +99,9 @@ Result<std::string> build_log_path(Store& store, const BuildRecord& build, const
 // builds/<id>/failed of a build, when it is kept.
 std::optional<std::string> failed_directory_of(Store& store, const std::string& build_id);
 
+// Disk blocks of all records, logs and failed trees, in bytes.
+uint64_t build_records_size(Store& store);
+
 // Bytes of JSON ↔ record; pure. parse: kInvalid, kLimit.
 std::string serialize_build_record(const BuildRecord& record);
 Result<BuildRecord> parse_build_record(std::string_view json);

@@ -183,6 +183,26 @@ void Store::flush_used_steps() {
   (void)write().has_value();
 }
 
+Result<StepUsage> Store::step_usage() {
+  StepUsage out;
+  Database* database = TRY(reader());
+  if (!database) return out;
+  Database::Transaction snapshot = TRY(database->begin(Database::Access::kRead));
+  {
+    Database::Query row = TRY(database->query("SELECT count(*) FROM steps WHERE scope <> ''"));
+    if (TRY(row.next())) out.steps = static_cast<uint64_t>(row.integer(0));
+  }
+  Database::Query row = TRY(
+      database->query("SELECT count(*), coalesce(sum(content_size), 0) FROM layers l WHERE "
+                      "EXISTS(SELECT 1 FROM steps s WHERE s.diff_id = l.diff_id) AND "
+                      "NOT EXISTS(SELECT 1 FROM image_layers i WHERE i.diff_id = l.diff_id)"));
+  if (TRY(row.next())) {
+    out.layers = static_cast<uint64_t>(row.integer(0));
+    out.bytes = static_cast<uint64_t>(row.integer(1));
+  }
+  return out;
+}
+
 Result<uint64_t> Store::prune_steps(const StepPrune& which) {
   Database* database = TRY(writer(false));
   if (!database) return uint64_t{0};
