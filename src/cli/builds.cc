@@ -27,9 +27,9 @@ Value parts_value(const store::StepRecord& step) {
   Result<build::StepKey> key = build::StepKey::from_json(step.key_json);
   if (key)
     for (const auto& [name, value] : key->parts())
-      out.push_back(Value::object({{"Name", "name", Value::string(name)},
-                                   {"Value", "value", Value::string(value)}},
-                                  kPartType));
+      out.push_back(Value::object(
+          {{"Name", "name", Value::string(name)}, {"Value", "value", Value::string(value)}},
+          kPartType));
   return Value::list(std::move(out), kParts);
 }
 
@@ -80,8 +80,7 @@ Result<store::BuildRecord> find_build(Context& context, store::Store& store,
 
 std::string tags_text(const store::BuildRecord& build) {
   std::string out;
-  for (const std::string& tag : build.tags)
-    out += (out.empty() ? "" : ", ") + oci::familiar(tag);
+  for (const std::string& tag : build.tags) out += (out.empty() ? "" : ", ") + oci::familiar(tag);
   return out.empty() ? "<none>" : out;
 }
 
@@ -101,20 +100,19 @@ std::string build_json(store::Store& store, const store::BuildRecord& build) {
   std::vector<std::string> tags;
   for (const std::string& tag : build.tags) tags.push_back(oci::familiar(tag));
   return tmpl::to_json(
-      Value::object(
-          {{"Id", "id", Value::string(build.id)},
-           {"StartedNs", "started_ns", Value::integer(build.started_ns)},
-           {"FinishedNs", "finished_ns", Value::integer(build.finished_ns)},
-           {"Tags", "tags", Value::strings(tags)},
-           {"Image", "image", Value::string(build.image)},
-           {"Dockerfile", "dockerfile", Value::string(build.dockerfile)},
-           {"Context", "context", Value::string(build.context)},
-           {"Target", "target", Value::string(build.target)},
-           {"Error", "error", Value::string(build.error)},
-           {"FailedStep", "failed_directory",
-            Value::string(store::failed_directory_of(store, build.id).value_or(""))},
-           {"Steps", "steps", Value::list(std::move(steps), kSteps)}},
-          kBuildType),
+      Value::object({{"Id", "id", Value::string(build.id)},
+                     {"StartedNs", "started_ns", Value::integer(build.started_ns)},
+                     {"FinishedNs", "finished_ns", Value::integer(build.finished_ns)},
+                     {"Tags", "tags", Value::strings(tags)},
+                     {"Image", "image", Value::string(build.image)},
+                     {"Dockerfile", "dockerfile", Value::string(build.dockerfile)},
+                     {"Context", "context", Value::string(build.context)},
+                     {"Target", "target", Value::string(build.target)},
+                     {"Error", "error", Value::string(build.error)},
+                     {"FailedStep", "failed_directory",
+                      Value::string(store::failed_directory_of(store, build.id).value_or(""))},
+                     {"Steps", "steps", Value::list(std::move(steps), kSteps)}},
+                    kBuildType),
       false);
 }
 

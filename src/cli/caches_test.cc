@@ -84,8 +84,7 @@ TEST_F(Caches, ListExportImportPrune) {
   EXPECT_EQ(run({"cache", "prune", "-f", "--unused-for", "-1h"}).code, 125);
   EXPECT_EQ(run({"cache", "prune", "-fa", "--id", "new"}).code, 1);
   EXPECT_EQ(run({"cache", "ls", "--format", "{{.ID}}"}).out, "/root/.cache\n");
-  EXPECT_EQ(run({"cache", "prune", "-f", "--max-size", "1GB"}).out,
-            "Total reclaimed space: 0B\n");
+  EXPECT_EQ(run({"cache", "prune", "-f", "--max-size", "1GB"}).out, "Total reclaimed space: 0B\n");
   EXPECT_EQ(run({"cache", "prune", "-fa"}).code, 0);
   EXPECT_EQ(run({"cache", "ls", "-q"}).out, "");
 }
@@ -94,18 +93,21 @@ TEST_F(Caches, WhyRebuilt) {
   std::string id = make_build("docker.io/library/app:latest");
   make_build("docker.io/library/other:1");
   testing::Outcome shown = run({"why-rebuilt", "app"});
-  EXPECT_EQ(shown.out,
-            "Build " + id + " of app:latest: succeeded About a minute ago in 1m05s, 1 of 2 steps "
-            "ran\nImage " + sha256("docker.io/library/app:latest").str() + "\n\n"
-            "CACHED [1/2] COPY . .\n"
-            "RAN    [2/2] RUN make \\x1b[31m  1.5s\n"
-            "       because: variable A changed from 1 to 2\n"
-            "                the files of the step before it changed\n"
-            "       parent: " + sha256("p").hex().substr(0, 12) + "\n"
-            "       command: make\n"
-            "       variables: A, PATH\n");
-  EXPECT_NE(run({"why-rebuilt", "--verbose", "app"}).out.find("env PATH: /bin"),
-            std::string::npos);
+  EXPECT_EQ(shown.out, "Build " + id +
+                           " of app:latest: succeeded About a minute ago in 1m05s, 1 of 2 steps "
+                           "ran\nImage " +
+                           sha256("docker.io/library/app:latest").str() +
+                           "\n\n"
+                           "CACHED [1/2] COPY . .\n"
+                           "RAN    [2/2] RUN make \\x1b[31m  1.5s\n"
+                           "       because: variable A changed from 1 to 2\n"
+                           "                the files of the step before it changed\n"
+                           "       parent: " +
+                           sha256("p").hex().substr(0, 12) +
+                           "\n"
+                           "       command: make\n"
+                           "       variables: A, PATH\n");
+  EXPECT_NE(run({"why-rebuilt", "--verbose", "app"}).out.find("env PATH: /bin"), std::string::npos);
   EXPECT_EQ(run({"why-rebuilt", id}).out, shown.out);
   EXPECT_NE(run({"why-rebuilt"}).out.find("other:1"), std::string::npos);
   testing::Outcome json = run({"why-rebuilt", "--format", "json", id});
@@ -138,9 +140,9 @@ TEST_F(Caches, BuildsAndLogs) {
 TEST_F(Caches, TagsOfSeveralPlatforms) {
   const std::string a = import("one", "a"), b = import("two", "b");
   auto tag = [&] {
-    ASSERT_TRUE(open()->tag_platforms("docker.io/library/multi:1",
-                                      {{"linux/amd64", *Sha256Digest::parse(a)},
-                                       {"linux/arm64", *Sha256Digest::parse(b)}}));
+    ASSERT_TRUE(open()->tag_platforms(
+        "docker.io/library/multi:1",
+        {{"linux/amd64", *Sha256Digest::parse(a)}, {"linux/arm64", *Sha256Digest::parse(b)}}));
   };
   tag();
   EXPECT_EQ(run({"rmi", "multi:1"}).code, 0);

@@ -94,8 +94,7 @@ std::optional<uint64_t> parse_size(std::string_view text) {
   constexpr double kLargest = 9.2e18;
   const size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
   double value = 0;
-  auto parsed =
-      std::from_chars(text.data(), text.data() + digits, value, std::chars_format::fixed);
+  auto parsed = std::from_chars(text.data(), text.data() + digits, value, std::chars_format::fixed);
   if (digits == 0 || parsed.ec != std::errc() || parsed.ptr != text.data() + digits)
     return std::nullopt;
   std::string_view unit = text.substr(digits);

@@ -64,8 +64,8 @@ class BuildRecordWriter {
   std::string directory() const;  // absolute; may not exist yet
   // A new empty file for the output of a step, opened for appending.
   Result<UniqueFd> open_log(size_t step_index);
-  static std::string log_name(size_t step_index);     // "3.log": StepRecord::log
-  std::string log_path(size_t step_index) const;      // absolute
+  static std::string log_name(size_t step_index);  // "3.log": StepRecord::log
+  std::string log_path(size_t step_index) const;   // absolute
 
   // Makes builds/<id>/failed/ for the state of a failed step and returns its path. Trees
   // are to be moved in by rename. Older failed trees beyond kKeptFailedTrees go.

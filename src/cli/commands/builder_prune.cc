@@ -25,7 +25,8 @@ Result<int> run_builder_prune(Context& context, const Arguments& arguments) {
   if (arguments.given("keep-storage")) keep_bytes = parse_size(arguments.value("keep-storage"));
   if (!arguments.on("force") && !confirm(context, kWarning)) return 0;
   store::Store* store = TRY(context.store(false));
-  uint64_t freed = TRY(store->prune_steps({.unused_since_ns = unused_since, .keep_bytes = keep_bytes}));
+  uint64_t freed =
+      TRY(store->prune_steps({.unused_since_ns = unused_since, .keep_bytes = keep_bytes}));
   context.out(
       fmt::format("Total reclaimed space: {}\n", human_size(static_cast<double>(freed), 4)));
   return 0;

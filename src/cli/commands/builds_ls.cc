@@ -14,22 +14,22 @@ namespace {
 
 constexpr tmpl::GoType kRowType{"*build", tmpl::Kind::kStruct, nullptr, true, true};
 constexpr Column kColumns[] = {
-    {"Context", "CONTEXT"}, {"CreatedAt", "CREATED AT"}, {"CreatedSince", "CREATED"},
-    {"Duration", "DURATION"}, {"ID", "BUILD ID"}, {"Image", "IMAGE"}, {"Status", "STATUS"},
-    {"Steps", "STEPS RUN"}, {"Tags", "TAGS"}};
+    {"Context", "CONTEXT"},   {"CreatedAt", "CREATED AT"}, {"CreatedSince", "CREATED"},
+    {"Duration", "DURATION"}, {"ID", "BUILD ID"},          {"Image", "IMAGE"},
+    {"Status", "STATUS"},     {"Steps", "STEPS RUN"},      {"Tags", "TAGS"}};
 
 Result<int> run_builds(Context& context, const Arguments& arguments) {
   const std::string limit_text = arguments.value("limit");
   size_t limit = 0;
-  auto parsed =
-      std::from_chars(limit_text.data(), limit_text.data() + limit_text.size(), limit);
+  auto parsed = std::from_chars(limit_text.data(), limit_text.data() + limit_text.size(), limit);
   if (parsed.ec != std::errc() || parsed.ptr != limit_text.data() + limit_text.size())
     return Error(ErrorKind::kInvalid, fmt::format("invalid limit {}", quote(limit_text)));
   store::Store* store = TRY(context.store(true));
   std::vector<std::string> warnings;
   const std::vector<store::BuildRecord> builds = TRY(store::list_builds(*store, limit, &warnings));
   warn_all(context, warnings);
-  ListFormat list{&kRowType, kColumns,
+  ListFormat list{&kRowType,
+                  kColumns,
                   "table {{.ID}}\t{{.CreatedSince}}\t{{.Duration}}\t{{.Status}}\t{{.Steps}}\t"
                   "{{.Tags}}",
                   {}};
@@ -39,12 +39,12 @@ Result<int> run_builds(Context& context, const Arguments& arguments) {
     const store::BuildRecord& build = builds[i];
     size_t ran = 0;
     for (const store::StepRecord& step : build.steps) ran += !step.cached;
-    return make_row(kRowType, kColumns,
-                    {build.context, local_rfc3339(build.started_ns / 1'000'000'000),
-                     human_duration(now_ns - build.started_ns) + " ago",
-                     short_duration(duration_of(build)), build.id, truncate_id(build.image),
-                     status_text(build), fmt::format("{}/{}", ran, build.steps.size()),
-                     tags_text(build)});
+    return make_row(
+        kRowType, kColumns,
+        {build.context, local_rfc3339(build.started_ns / 1'000'000'000),
+         human_duration(now_ns - build.started_ns) + " ago", short_duration(duration_of(build)),
+         build.id, truncate_id(build.image), status_text(build),
+         fmt::format("{}/{}", ran, build.steps.size()), tags_text(build)});
   }));
   return 0;
 }

@@ -41,8 +41,8 @@ Result<int> run_du(Context& context, const Arguments& arguments) {
   std::vector<Usage> rows = {TRY(mounts_usage(*store)),
                              {"Build steps", steps.steps, steps.bytes, steps.bytes},
                              {"Build records", builds, store::build_records_size(*store), 0}};
-  ListFormat list{&kRowType, kColumns,
-                  "table {{.Type}}\t{{.Total}}\t{{.Size}}\t{{.Reclaimable}}", {}};
+  ListFormat list{
+      &kRowType, kColumns, "table {{.Type}}\t{{.Total}}\t{{.Size}}\t{{.Reclaimable}}", {}};
   TRY(print_list(context, arguments.value("format"), list, rows.size(), [&](size_t i) {
     const Usage& usage = rows[i];
     return make_row(kRowType, kColumns,

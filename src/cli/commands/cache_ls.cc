@@ -11,11 +11,19 @@ namespace kasane::cli {
 namespace {
 
 constexpr tmpl::GoType kRowType{"*cacheMount", tmpl::Kind::kStruct, nullptr, true, true};
-constexpr Column kColumns[] = {
-    {"Base", "BASE"}, {"CreatedAt", "CREATED AT"}, {"ID", "CACHE ID"}, {"InUse", "IN USE"},
-    {"Key", "KEY"}, {"LastUsedAt", "LAST USED AT"}, {"LastUsedSince", "LAST USED"},
-    {"Mode", "MODE"}, {"Namespace", "NAMESPACE"}, {"Owner", "OWNER"}, {"Shared", "SHARED"},
-    {"Size", "SIZE"}, {"SizeBytes", "SIZE"}};
+constexpr Column kColumns[] = {{"Base", "BASE"},
+                               {"CreatedAt", "CREATED AT"},
+                               {"ID", "CACHE ID"},
+                               {"InUse", "IN USE"},
+                               {"Key", "KEY"},
+                               {"LastUsedAt", "LAST USED AT"},
+                               {"LastUsedSince", "LAST USED"},
+                               {"Mode", "MODE"},
+                               {"Namespace", "NAMESPACE"},
+                               {"Owner", "OWNER"},
+                               {"Shared", "SHARED"},
+                               {"Size", "SIZE"},
+                               {"SizeBytes", "SIZE"}};
 constexpr size_t kShortKey = 12;
 
 // A pool's further instances keep their number.
@@ -27,7 +35,8 @@ std::string short_key(const std::string& key) {
 Result<int> run_ls(Context& context, const Arguments& arguments) {
   store::Store* store = TRY(context.store(true));
   const std::vector<store::CacheMountInfo> mounts = TRY(store::list_cache_mounts(*store, true));
-  ListFormat list{&kRowType, kColumns,
+  ListFormat list{&kRowType,
+                  kColumns,
                   "table {{.ID}}\t{{.Key}}\t{{.Size}}\t{{.LastUsedSince}}\t{{.Shared}}\t{{.InUse}}",
                   {}};
   if (arguments.on("quiet")) list.table = "{{.Key}}";
@@ -40,8 +49,7 @@ Result<int> run_ls(Context& context, const Arguments& arguments) {
         kRowType, kColumns,
         {mount.base_digest, known ? local_rfc3339(mount.created_ns / 1'000'000'000) : "",
          known ? mount.id : "<unknown>", mount.in_use ? "true" : "false",
-         full ? mount.key : short_key(mount.key),
-         local_rfc3339(mount.last_used_ns / 1'000'000'000),
+         full ? mount.key : short_key(mount.key), local_rfc3339(mount.last_used_ns / 1'000'000'000),
          human_duration(now_ns - mount.last_used_ns) + " ago", fmt::format("{:04o}", mount.mode),
          mount.namespace_, fmt::format("{}:{}", mount.uid, mount.gid), mount.sharing,
          human_size(static_cast<double>(mount.size_bytes)), std::to_string(mount.size_bytes)});

@@ -66,8 +66,7 @@ class Remover {
   Result<void> remove_by_name(const store::ImageRow& row, const std::string& argument) {
     oci::Reference named = TRY(oci::Reference::parse(argument)).with_default_tag();
     if (!named.digest.empty()) named.tag.clear();
-    const std::vector<store::PlatformImage> platforms =
-        TRY(store_.platforms_of(named.canonical()));
+    const std::vector<store::PlatformImage> platforms = TRY(store_.platforms_of(named.canonical()));
     TRY(untag(named.canonical()));
     for (const auto& [platform, other] : platforms) {
       if (other == row.id) continue;

@@ -65,11 +65,10 @@ std::string step_text(const store::StepRecord& step, bool verbose) {
 std::string header(const Context& context, const store::BuildRecord& build) {
   size_t ran = 0;
   for (const store::StepRecord& step : build.steps) ran += !step.cached;
-  std::string out =
-      fmt::format("Build {} of {}: {} {} ago in {}, {} of {} steps ran\n", build.id,
-                  sanitize(tags_text(build)), status_text(build),
-                  human_duration(context.now_ns() - build.finished_ns),
-                  short_duration(duration_of(build)), ran, build.steps.size());
+  std::string out = fmt::format("Build {} of {}: {} {} ago in {}, {} of {} steps ran\n", build.id,
+                                sanitize(tags_text(build)), status_text(build),
+                                human_duration(context.now_ns() - build.finished_ns),
+                                short_duration(duration_of(build)), ran, build.steps.size());
   if (!build.image.empty()) out += fmt::format("Image {}\n", sanitize(build.image));
   if (!build.error.empty()) out += fmt::format("Error {}\n", sanitize(build.error));
   return out + "\n";
@@ -87,7 +86,8 @@ Result<int> run_why(Context& context, const Arguments& arguments) {
     return 0;
   }
   std::string text = header(context, build);
-  for (const store::StepRecord& step : build.steps) text += step_text(step, arguments.on("verbose"));
+  for (const store::StepRecord& step : build.steps)
+    text += step_text(step, arguments.on("verbose"));
   context.out(text);
   return 0;
 }
