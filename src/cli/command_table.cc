@@ -7,6 +7,8 @@ namespace {
 
 constexpr CommandGroup kGroups[] = {
     {"builder", "Manage the cache of build steps"},
+    {"builds", "Look at earlier builds"},
+    {"cache", "Manage cache mounts and the cache of build steps"},
     {"image", "Manage images"},
     {"store", "Check and clean the image store"},
 };

@@ -90,6 +90,37 @@ std::string human_size(double bytes, int digits) {
   return tmpl::go_float(bytes, 'g', digits) + kUnits[unit];
 }
 
+std::optional<uint64_t> parse_size(std::string_view text) {
+  constexpr double kLargest = 9.2e18;
+  const size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
+  double value = 0;
+  auto parsed = std::from_chars(text.data(), text.data() + digits, value, std::chars_format::fixed);
+  if (digits == 0 || parsed.ec != std::errc() || parsed.ptr != text.data() + digits)
+    return std::nullopt;
+  std::string_view unit = text.substr(digits);
+  if (unit.starts_with(' ')) unit.remove_prefix(1);
+  auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+  const size_t power =
+      unit.empty() ? std::string_view::npos : std::string_view("kmgtp").find(lower(unit[0]));
+  if (power != std::string_view::npos) {
+    unit.remove_prefix(1);
+    if (!unit.empty() && lower(unit[0]) == 'i') {
+      unit.remove_prefix(1);
+      if (unit.empty()) return std::nullopt;
+    }
+    for (size_t i = 0; i <= power; ++i) value *= 1024;
+  }
+  if (!unit.empty() && (unit.size() > 1 || lower(unit[0]) != 'b')) return std::nullopt;
+  if (!(value < kLargest)) return std::nullopt;
+  return static_cast<uint64_t>(value);
+}
+
+std::string short_duration(uint64_t duration_ns) {
+  const uint64_t tenths = duration_ns / 100'000'000;
+  if (tenths < 600) return fmt::format("{}.{}s", tenths / 10, tenths % 10);
+  return fmt::format("{}m{:02}s", tenths / 600, tenths % 600 / 10);
+}
+
 std::string human_duration(int64_t duration_ns) {
   const int64_t seconds = duration_ns / kSecond;
   if (seconds < 1) return "Less than a second";

@@ -11,6 +11,13 @@ namespace kasane::cli {
 // Decimal units, `digits` significant (3 in lists, 4 in totals): "4.26MB", "0B".
 std::string human_size(double bytes, int digits = 3);
 
+// A size that a flag takes, as docker's do: "10GB", "1.5 GiB", "512m"; units are powers of
+// 1024.
+std::optional<uint64_t> parse_size(std::string_view text);
+
+// "0.4s", "12.3s", "2m05s".
+std::string short_duration(uint64_t duration_ns);
+
 // "Less than a second", "About a minute", "2 weeks", without " ago".
 std::string human_duration(int64_t duration_ns);
 

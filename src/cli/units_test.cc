@@ -124,5 +124,22 @@ TEST(Units, Ids) {
   EXPECT_EQ(truncate_id("<missing>"), "<missing>");
 }
 
+TEST(Units, ParseSize) {
+  EXPECT_EQ(parse_size("0"), 0u);
+  EXPECT_EQ(parse_size("17"), 17u);
+  EXPECT_EQ(parse_size("17B"), 17u);
+  EXPECT_EQ(parse_size("2k"), 2048u);
+  EXPECT_EQ(parse_size("1.5 GiB"), 3u << 29);
+  EXPECT_EQ(parse_size("10GB"), 10ull << 30);
+  for (const char* bad : {"", "x", "-1", "1x", "1GBs", "1Gi", "1..2", ".", "1e3", "99999999P", "B"})
+    EXPECT_EQ(parse_size(bad), std::nullopt) << bad;
+}
+
+TEST(Units, ShortDuration) {
+  EXPECT_EQ(short_duration(0), "0.0s");
+  EXPECT_EQ(short_duration(12'345'000'000), "12.3s");
+  EXPECT_EQ(short_duration(125'000'000'000), "2m05s");
+}
+
 }  // namespace
 }  // namespace kasane::cli

@@ -72,8 +72,7 @@ void write_step(const StepRecord& step, Extent extent, std::string& out) {
     out += "true";
   }
   object.text("key", step.key_hex);
-  const bool with_key =
-      extent == Extent::kAll || (extent == Extent::kKeysOfRuns && !step.cached);
+  const bool with_key = extent == Extent::kAll || (extent == Extent::kKeysOfRuns && !step.cached);
   // A shortened document would be none.
   if (with_key && step.key_json.size() <= kMaxTextBytes) object.text("parts", step.key_json);
   if (extent != Extent::kNamesOnly) {
@@ -145,8 +144,7 @@ Result<StepRecord> read_step(const oci::Json& json, const std::string& where) {
 
 std::string serialize_build_record(const BuildRecord& record) {
   std::string out;
-  for (Extent extent :
-       {Extent::kAll, Extent::kKeysOfRuns, Extent::kNoKeys, Extent::kNamesOnly}) {
+  for (Extent extent : {Extent::kAll, Extent::kKeysOfRuns, Extent::kNoKeys, Extent::kNamesOnly}) {
     out = serialize(record, extent);
     if (out.size() <= kMaxRecordBytes) return out;
   }

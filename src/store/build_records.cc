@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "oci/json.h"
+#include "store/cache_mounts_internal.h"
 #include "store/locks.h"
 #include "store/store.h"
 #include "store/store_internal.h"
@@ -34,12 +35,19 @@ std::string new_build_id() {
 }
 
 bool is_build_id(std::string_view name) {
-  constexpr std::string_view kForm = "dddddddd" "T" "dddddd" "." "dddddd" "-" "xxxxxxxx";
+  constexpr std::string_view kForm =
+      "dddddddd"
+      "T"
+      "dddddd"
+      "."
+      "dddddd"
+      "-"
+      "xxxxxxxx";
   if (name.size() != kForm.size()) return false;
   for (size_t i = 0; i < name.size(); ++i) {
     const char c = name[i];
     const bool digit = c >= '0' && c <= '9';
-    if (kForm[i] == 'd' ? !digit
+    if (kForm[i] == 'd'   ? !digit
         : kForm[i] == 'x' ? !(digit || (c >= 'a' && c <= 'f'))
                           : c != kForm[i])
       return false;
@@ -133,8 +141,7 @@ Result<void> BuildRecordWriter::Impl::make() {
   TRY(make_directory(directory()));
   std::optional<FileLock> held =
       TRY(FileLock::try_lock(directory() + "/lock", FileLock::Mode::kExclusive));
-  if (!held)
-    return Error(ErrorKind::kConflict, directory() + " is locked by another process");
+  if (!held) return Error(ErrorKind::kConflict, directory() + " is locked by another process");
   lock = std::move(*held).take();
   return {};
 }
@@ -180,8 +187,7 @@ BuildRecordWriter::BuildRecordWriter(std::unique_ptr<Impl> impl) : impl_(std::mo
 BuildRecordWriter::~BuildRecordWriter() = default;
 
 Result<std::unique_ptr<BuildRecordWriter>> BuildRecordWriter::begin(Store& store) {
-  return std::unique_ptr<BuildRecordWriter>(
-      new BuildRecordWriter(std::make_unique<Impl>(store)));
+  return std::unique_ptr<BuildRecordWriter>(new BuildRecordWriter(std::make_unique<Impl>(store)));
 }
 
 const std::string& BuildRecordWriter::id() const { return impl_->id; }
@@ -245,8 +251,7 @@ Result<std::optional<BuildRecord>> last_build_of(Store& store, const std::string
   return std::optional<BuildRecord>();
 }
 
-Result<std::string> build_log_path(Store& store, const BuildRecord& build,
-                                   const StepRecord& step) {
+Result<std::string> build_log_path(Store& store, const BuildRecord& build, const StepRecord& step) {
   if (step.log.empty())
     return Error(ErrorKind::kNotFound, "the step \"" + step.name + "\" of build " + build.id +
                                            " has no log" + (step.cached ? ": it was cached" : ""));
@@ -271,6 +276,10 @@ Result<std::string> read_build_log(Store& store, const BuildRecord& build, const
   FdSource source(fd.get(), path);
   text.resize(TRY(read_full(source, {reinterpret_cast<uint8_t*>(text.data()), text.size()})));
   return text;
+}
+
+uint64_t build_records_size(Store& store) {
+  return cache_data_sizes(store, {store.path("builds")}).front();
 }
 
 std::optional<std::string> failed_directory_of(Store& store, const std::string& build_id) {

@@ -64,8 +64,8 @@ class BuildRecordWriter {
   std::string directory() const;  // absolute; may not exist yet
   // A new empty file for the output of a step, opened for appending.
   Result<UniqueFd> open_log(size_t step_index);
-  static std::string log_name(size_t step_index);     // "3.log": StepRecord::log
-  std::string log_path(size_t step_index) const;      // absolute
+  static std::string log_name(size_t step_index);  // "3.log": StepRecord::log
+  std::string log_path(size_t step_index) const;   // absolute
 
   // Makes builds/<id>/failed/ for the state of a failed step and returns its path. Trees
   // are to be moved in by rename. Older failed trees beyond kKeptFailedTrees go.
@@ -98,6 +98,9 @@ Result<std::string> read_build_log(Store& store, const BuildRecord& build, const
 Result<std::string> build_log_path(Store& store, const BuildRecord& build, const StepRecord& step);
 // builds/<id>/failed of a build, when it is kept.
 std::optional<std::string> failed_directory_of(Store& store, const std::string& build_id);
+
+// Disk blocks of all records, logs and failed trees, in bytes.
+uint64_t build_records_size(Store& store);
 
 // Bytes of JSON ↔ record; pure. parse: kInvalid, kLimit.
 std::string serialize_build_record(const BuildRecord& record);

@@ -154,8 +154,8 @@ TEST_F(BuildRecords, LogsOutsideTheDirectoryAreRefused) {
   }
   built.steps[0].log = "0.log";
   ASSERT_EQ(::mkdir(store_->path("builds/" + built.id + "/logs").c_str(), 0700), 0);
-  ASSERT_EQ(::symlink("/etc/passwd",
-                      store_->path("builds/" + built.id + "/logs/0.log").c_str()), 0);
+  ASSERT_EQ(::symlink("/etc/passwd", store_->path("builds/" + built.id + "/logs/0.log").c_str()),
+            0);
   EXPECT_FALSE(read_build_log(*store_, built, built.steps[0]));
   built.id = "../../etc";
   EXPECT_EQ(read_build_log(*store_, built, built.steps[0]).error().kind(), ErrorKind::kCorrupt);

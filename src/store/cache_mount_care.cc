@@ -3,10 +3,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <dirent.h>
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <dirent.h>
 #include <set>
 #include <tuple>
 
@@ -51,8 +51,7 @@ Usage disk_usage(const std::string& directory) {
         pending.push_back(path.empty() ? std::string(name) : path + "/" + std::string(name));
         continue;
       }
-      if (!S_ISDIR(st.st_mode) && st.st_nlink > 1 &&
-          !linked.emplace(st.st_dev, st.st_ino).second)
+      if (!S_ISDIR(st.st_mode) && st.st_nlink > 1 && !linked.emplace(st.st_dev, st.st_ino).second)
         continue;
       usage.bytes += static_cast<uint64_t>(st.st_blocks) * 512;
     }

@@ -17,9 +17,8 @@ constexpr std::string_view kWhat = "meta.json of a cache mount";
 constexpr uint64_t kMaxMetaBytes = 256u << 10;
 
 bool is_hex(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-  });
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 Result<uint32_t> number(const oci::JsonReader& reader, std::string_view key) {
@@ -31,8 +30,7 @@ Result<uint32_t> number(const oci::JsonReader& reader, std::string_view key) {
 
 Result<CacheMountInfo> parse_meta(std::string_view text) {
   oci::Json json = TRY(oci::Json::parse(text, kWhat));
-  if (!json.is_object())
-    return Error(ErrorKind::kInvalid, std::string(kWhat) + ": not an object");
+  if (!json.is_object()) return Error(ErrorKind::kInvalid, std::string(kWhat) + ": not an object");
   oci::JsonReader reader(json, kWhat);
   CacheMountInfo info;
   TRY(reader.get("id", info.id));

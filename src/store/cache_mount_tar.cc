@@ -69,8 +69,7 @@ class Exporter {
   }
 
   Result<void> write_file(const UpperNode& node) {
-    UniqueFd fd =
-        TRY(open_in_tree(root_.get(), node.entry.path, O_RDONLY | O_NONBLOCK | O_NOCTTY));
+    UniqueFd fd = TRY(open_in_tree(root_.get(), node.entry.path, O_RDONLY | O_NONBLOCK | O_NOCTTY));
     struct stat st;
     if (::fstat(fd.get(), &st) != 0) return Error::from_errno(errno, "stat");
     if (!S_ISREG(st.st_mode) || st.st_ino != node.inode) return changed();
@@ -152,8 +151,7 @@ Result<void> import_cache_mount(Store& store, const CacheMountRequest& request, 
     // Makes the directory and its meta.json; the lock must not be waited for, because the
     // user would not know why.
     const std::string directory = store.path("mounts/" + cache_mount_key(request));
-    std::optional<FileLock> lock =
-        TRY(try_lock_cache(directory, FileLock::Mode::kExclusive));
+    std::optional<FileLock> lock = TRY(try_lock_cache(directory, FileLock::Mode::kExclusive));
     if (!lock)
       return Error(ErrorKind::kConflict, "it is in use")
           .hint("wait for the builds that use this cache, then try again");

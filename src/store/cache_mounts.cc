@@ -89,8 +89,8 @@ Result<std::optional<CacheMountHandle>> Opener::try_private() {
 Result<std::optional<CacheMountHandle>> Opener::try_open(const std::string& directory) {
   bool alone = request_.sharing != Sharing::kShared;
   for (;;) {
-    std::optional<FileLock> lock = TRY(try_lock_cache(
-        directory, alone ? FileLock::Mode::kExclusive : FileLock::Mode::kShared));
+    std::optional<FileLock> lock = TRY(
+        try_lock_cache(directory, alone ? FileLock::Mode::kExclusive : FileLock::Mode::kShared));
     if (!lock) return std::optional<CacheMountHandle>();
     bool complete = is_complete(directory);
     if (!complete && !alone) {
@@ -106,8 +106,7 @@ Result<std::optional<CacheMountHandle>> Opener::try_open(const std::string& dire
       alone = false;
       continue;
     }
-    return std::optional(
-        CacheMountHandle(directory, std::move(*lock).take(), needs_seed));
+    return std::optional(CacheMountHandle(directory, std::move(*lock).take(), needs_seed));
   }
 }
 

@@ -57,9 +57,9 @@ class CacheMounts : public ::testing::Test {
     for (const CacheMountInfo& info : list()) {
       if (info.id != id) continue;
       timespec time[2] = {{seconds, 0}, {seconds, 0}};
-      ASSERT_EQ(::utimensat(AT_FDCWD, store_->path("mounts/" + info.key + "/meta.json").c_str(),
-                            time, 0),
-                0);
+      ASSERT_EQ(
+          ::utimensat(AT_FDCWD, store_->path("mounts/" + info.key + "/meta.json").c_str(), time, 0),
+          0);
     }
   }
   std::string exported(const std::string& id) {
@@ -408,8 +408,8 @@ TEST_F(CacheMounts, HostileArchivesChangeNothing) {
   below.path = "l/escaped";
   whiteout.path = ".wh.kept";
   std::string whole = exported("a");
-  for (const std::string& text : {archive({link, below}), archive({whiteout}), std::string("junk"),
-                                  whole.substr(0, 700)}) {
+  for (const std::string& text :
+       {archive({link, below}), archive({whiteout}), std::string("junk"), whole.substr(0, 700)}) {
     MemorySource source(text);
     EXPECT_FALSE(import_cache_mount(*store_, request("a"), source));
   }

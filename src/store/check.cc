@@ -65,13 +65,13 @@ Result<void> Checker::check_references() {
     Database::Query row = TRY(database_.query(sql));
     while (TRY(row.next())) damaged("tag", row.text(0), "its image is not in the store");
   }
-  Database::Query platform = TRY(
-      database_.query("SELECT DISTINCT reference FROM tag_platforms WHERE reference NOT IN "
-                      "(SELECT reference FROM tags)"));
+  Database::Query platform =
+      TRY(database_.query("SELECT DISTINCT reference FROM tag_platforms WHERE reference NOT IN "
+                          "(SELECT reference FROM tags)"));
   while (TRY(platform.next()))
     damaged("tag", platform.text(0), "names images of platforms, but is no tag");
-  Database::Query scope = TRY(database_.query(
-      "SELECT scope FROM step_scopes WHERE key NOT IN (SELECT key FROM steps)"));
+  Database::Query scope = TRY(
+      database_.query("SELECT scope FROM step_scopes WHERE key NOT IN (SELECT key FROM steps)"));
   while (TRY(scope.next()))
     damaged("database", "kasane.db", "the last step of \"" + scope.text(0) + "\" has no record");
   Database::Query layer = TRY(

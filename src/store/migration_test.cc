@@ -53,9 +53,7 @@ CREATE INDEX steps_by_layer ON steps(diff_id);
 
 class Migration : public ::testing::Test {
  protected:
-  void SetUp() override {
-    root_ = directory_.path() + "/store";
-  }
+  void SetUp() override { root_ = directory_.path() + "/store"; }
 
   std::string root_;
   TempDir directory_ = TempDir::make("kasane-migration").take();
@@ -91,7 +89,8 @@ class Migration : public ::testing::Test {
       ImageRecord record = image_of({layer});
       record.tags = {kTag};
       image_ = value(store->put_image(record));
-      for (const char* key : {"old", "new"}) ASSERT_OK(store->put_step(step_of(key, layer, kScope)));
+      for (const char* key : {"old", "new"})
+        ASSERT_OK(store->put_step(step_of(key, layer, kScope)));
       ASSERT_OK(store->put_step(step_of("shortcut", layer, "")));
     }
     sqlite3* database = nullptr;
@@ -187,8 +186,7 @@ TEST_F(Migration, ANewerOneIsRefused) {
   make_version_1();
   sqlite3* database = nullptr;
   ASSERT_EQ(sqlite3_open((root_ + "/kasane.db").c_str(), &database), SQLITE_OK);
-  execute(database,
-          "PRAGMA user_version = " + std::to_string(Database::kSchemaVersion + 1));
+  execute(database, "PRAGMA user_version = " + std::to_string(Database::kSchemaVersion + 1));
   sqlite3_close(database);
   OpenOptions options;
   options.root = root_;

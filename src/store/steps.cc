@@ -28,9 +28,9 @@ std::string_view suffix_of(std::string_view scope) {
 
 // True when recording this use would change no answer of last_step_of().
 Result<bool> is_latest_use(Database& database, const std::string& scope, const Sha256Digest& key) {
-  Database::Query row = TRY(
-      database.query("SELECT scope, key FROM step_scopes WHERE suffix = ? "
-                     "ORDER BY used_ns DESC LIMIT 1"));
+  Database::Query row =
+      TRY(database.query("SELECT scope, key FROM step_scopes WHERE suffix = ? "
+                         "ORDER BY used_ns DESC LIMIT 1"));
   if (!TRY(row.bind(suffix_of(scope)).next())) return false;
   return row.text(0) == scope && row.digest(1) == key;
 }
@@ -38,10 +38,10 @@ Result<bool> is_latest_use(Database& database, const std::string& scope, const S
 // REQUIRES: a write transaction, and that the step is there. Never earlier than what is
 // recorded: clocks may be set back.
 Result<void> record_use(Database& database, const std::string& scope, const Sha256Digest& key) {
-  Database::Query insert = TRY(
-      database.query("INSERT OR REPLACE INTO step_scopes(scope, suffix, key, used_ns) "
-                     "VALUES(?1, ?2, ?3, max(?4, (SELECT coalesce(max(used_ns), 0) + 1 "
-                     "FROM step_scopes WHERE suffix = ?2)))"));
+  Database::Query insert =
+      TRY(database.query("INSERT OR REPLACE INTO step_scopes(scope, suffix, key, used_ns) "
+                         "VALUES(?1, ?2, ?3, max(?4, (SELECT coalesce(max(used_ns), 0) + 1 "
+                         "FROM step_scopes WHERE suffix = ?2)))"));
   return insert.bind(scope).bind(suffix_of(scope)).bind(key).bind(now_ns()).run();
 }
 
@@ -121,16 +121,16 @@ Result<std::optional<StepRow>> Store::last_step_of(const std::string& scope) {
   if (!database || scope.empty()) return std::optional<StepRow>();
   flush_used_steps();
   {
-    Database::Query row = TRY(
-        database->query("SELECT s.key, s.diff_id, s.created_ns, s.duration_ns, s.scope, "
-                        "s.explanation FROM step_scopes u JOIN steps s ON s.key = u.key "
-                        "WHERE u.scope = ?"));
+    Database::Query row =
+        TRY(database->query("SELECT s.key, s.diff_id, s.created_ns, s.duration_ns, s.scope, "
+                            "s.explanation FROM step_scopes u JOIN steps s ON s.key = u.key "
+                            "WHERE u.scope = ?"));
     if (TRY(row.bind(scope).next())) return std::optional<StepRow>(read_step(row));
   }
-  Database::Query row = TRY(
-      database->query("SELECT s.key, s.diff_id, s.created_ns, s.duration_ns, s.scope, "
-                      "s.explanation FROM step_scopes u JOIN steps s ON s.key = u.key "
-                      "WHERE u.suffix = ? ORDER BY u.used_ns DESC LIMIT 1"));
+  Database::Query row =
+      TRY(database->query("SELECT s.key, s.diff_id, s.created_ns, s.duration_ns, s.scope, "
+                          "s.explanation FROM step_scopes u JOIN steps s ON s.key = u.key "
+                          "WHERE u.suffix = ? ORDER BY u.used_ns DESC LIMIT 1"));
   if (!TRY(row.bind(suffix_of(scope)).next())) return std::optional<StepRow>();
   return std::optional<StepRow>(read_step(row));
 }
@@ -181,6 +181,26 @@ void Store::flush_used_steps() {
     return transaction.commit();
   };
   (void)write().has_value();
+}
+
+Result<StepUsage> Store::step_usage() {
+  StepUsage out;
+  Database* database = TRY(reader());
+  if (!database) return out;
+  Database::Transaction snapshot = TRY(database->begin(Database::Access::kRead));
+  {
+    Database::Query row = TRY(database->query("SELECT count(*) FROM steps WHERE scope <> ''"));
+    if (TRY(row.next())) out.steps = static_cast<uint64_t>(row.integer(0));
+  }
+  Database::Query row =
+      TRY(database->query("SELECT count(*), coalesce(sum(content_size), 0) FROM layers l WHERE "
+                          "EXISTS(SELECT 1 FROM steps s WHERE s.diff_id = l.diff_id) AND "
+                          "NOT EXISTS(SELECT 1 FROM image_layers i WHERE i.diff_id = l.diff_id)"));
+  if (TRY(row.next())) {
+    out.layers = static_cast<uint64_t>(row.integer(0));
+    out.bytes = static_cast<uint64_t>(row.integer(1));
+  }
+  return out;
 }
 
 Result<uint64_t> Store::prune_steps(const StepPrune& which) {

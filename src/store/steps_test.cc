@@ -115,8 +115,8 @@ TEST_F(StepsTest, TheLeastRecentlyUsedGoFirst) {
            in_image = make_layer(*store_, std::string(5000, 'i'));
   value(store_->put_image(image_of({in_image})));
   int64_t used = 1000;
-  for (const auto& [key, layer] : {std::pair{"i", in_image}, {"a", a}, {"b", b}, {"c", c},
-                                   {"a shortcut", a}}) {
+  for (const auto& [key, layer] :
+       {std::pair{"i", in_image}, {"a", a}, {"b", b}, {"c", c}, {"a shortcut", a}}) {
     ASSERT_OK(store_->put_step(step_of(key, layer)));
     Result<Database::Query> update =
         store_->database().query("UPDATE steps SET last_used_ns = ? WHERE key = ?");

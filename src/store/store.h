@@ -78,6 +78,11 @@ struct StepPrune {
   std::optional<uint64_t> keep_bytes;
 };
 
+// What the step cache costs: layers (content bytes) that only cached steps use.
+struct StepUsage {
+  uint64_t steps = 0, layers = 0, bytes = 0;
+};
+
 // One image of a reference that names several; platform as oci::Platform::str().
 using PlatformImage = std::pair<std::string, Sha256Digest>;
 
@@ -197,6 +202,7 @@ class Store {
   // Drops cached steps and every layer that nothing uses any more. Returns freed bytes
   // (content sizes). As for remove_image().
   Result<uint64_t> prune_steps(const StepPrune& which);
+  Result<StepUsage> step_usage();
 
   // ---- care
   Result<CheckReport> check(const CheckOptions& options);

@@ -16,8 +16,7 @@ bool is_digest_reference(std::string_view reference) {
 }
 
 Result<void> clear_platforms(Database& database, const std::string& reference) {
-  Database::Query clear =
-      TRY(database.query("DELETE FROM tag_platforms WHERE reference = ?"));
+  Database::Query clear = TRY(database.query("DELETE FROM tag_platforms WHERE reference = ?"));
   return clear.bind(reference).run();
 }
 
@@ -43,8 +42,8 @@ Result<std::vector<PlatformImage>> checked_platforms(const std::string& referenc
     std::string text = TRY_CONTEXT(oci::Platform::parse(platform), "tag " + reference).str();
     for (const PlatformImage& other : out)
       if (other.first == text)
-        return Error(ErrorKind::kInvalid, "tag " + reference + ": the platform " + text +
-                                              " is given more than once");
+        return Error(ErrorKind::kInvalid,
+                     "tag " + reference + ": the platform " + text + " is given more than once");
     out.emplace_back(std::move(text), image);
   }
   return out;
@@ -63,9 +62,9 @@ Result<bool> names_only(Database& database, const std::string& reference,
                         const Sha256Digest& image) {
   const bool digest = is_digest_reference(reference);
   {
-    Database::Query row = TRY(
-        database.query(digest ? "SELECT 1 FROM digests WHERE reference = ? AND image_id = ?"
-                              : "SELECT 1 FROM tags WHERE reference = ? AND image_id = ?"));
+    Database::Query row =
+        TRY(database.query(digest ? "SELECT 1 FROM digests WHERE reference = ? AND image_id = ?"
+                                  : "SELECT 1 FROM tags WHERE reference = ? AND image_id = ?"));
     if (!TRY(row.bind(reference).bind(image).next())) return false;
   }
   if (digest) return true;
@@ -92,8 +91,7 @@ Result<void> Store::tag_platforms(const std::string& reference,
       TRY(update.bind(now_ns()).bind(image).run());
       if (database->changed_rows() == 0) return no_such_image(image);
     }
-    Database::Query insert =
-        TRY(database->query("INSERT INTO tag_platforms VALUES(?, ?, ?)"));
+    Database::Query insert = TRY(database->query("INSERT INTO tag_platforms VALUES(?, ?, ?)"));
     TRY(insert.bind(reference).bind(platform).bind(image).run());
   }
   return transaction.commit();
@@ -164,9 +162,9 @@ Result<bool> Store::untag(const std::string& reference) {
         is_digest_reference(reference) ? "DELETE FROM digests WHERE reference = ? AND image_id = ?"
                                        : "DELETE FROM tags WHERE reference = ? AND image_id = ?"));
     TRY(remove.bind(reference).bind(*image).run());
-    Database::Query rest = TRY(
-        database->query("SELECT 1 FROM tags WHERE image_id = ?1 UNION ALL "
-                        "SELECT 1 FROM tag_platforms WHERE image_id = ?1"));
+    Database::Query rest =
+        TRY(database->query("SELECT 1 FROM tags WHERE image_id = ?1 UNION ALL "
+                            "SELECT 1 FROM tag_platforms WHERE image_id = ?1"));
     untagged = !TRY(rest.bind(*image).next());
   }
   TRY(transaction.commit());

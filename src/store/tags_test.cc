@@ -114,15 +114,13 @@ TEST_F(PlatformTags, RemovingOneImageLeavesTheTagToTheOthers) {
 TEST_F(PlatformTags, RefusesNonsense) {
   EXPECT_EQ(store_->tag_platforms(kTag, {}).error().kind(), ErrorKind::kInvalid);
   EXPECT_EQ(store_->tag_platforms("app:1", {{host_, mine_}}).error().kind(), ErrorKind::kInternal);
-  EXPECT_EQ(store_->tag_platforms("docker.io/library/a@" + mine_.str(), {{host_, mine_}})
-                .error()
-                .kind(),
-            ErrorKind::kInvalid);
+  EXPECT_EQ(
+      store_->tag_platforms("docker.io/library/a@" + mine_.str(), {{host_, mine_}}).error().kind(),
+      ErrorKind::kInvalid);
   EXPECT_FALSE(store_->tag_platforms(kTag, {{"a/b/c/d/e", mine_}}));
-  EXPECT_EQ(store_->tag_platforms(kTag, {{host_, mine_}, {"linux/s390x", sha256("no")}})
-                .error()
-                .kind(),
-            ErrorKind::kNotFound);
+  EXPECT_EQ(
+      store_->tag_platforms(kTag, {{host_, mine_}, {"linux/s390x", sha256("no")}}).error().kind(),
+      ErrorKind::kNotFound);
   EXPECT_EQ(value(store_->find_tag(kTag)), std::nullopt);
 }
 
@@ -130,8 +128,9 @@ TEST_F(PlatformTags, CheckFindsMissingImages) {
   ASSERT_OK(store_->tag_platforms(kTag, {{host_, mine_}, {"linux/s390x", other_}}));
   Database& database = store_->database();
   ASSERT_OK(database.query("PRAGMA foreign_keys = OFF")->run());
-  ASSERT_OK(database.query("UPDATE tag_platforms SET image_id = x'00' WHERE "
-                           "platform = 'linux/s390x'")
+  ASSERT_OK(database
+                .query("UPDATE tag_platforms SET image_id = x'00' WHERE "
+                       "platform = 'linux/s390x'")
                 ->run());
   CheckReport report = value(store_->check({.deep = false}));
   ASSERT_EQ(report.damaged.size(), 1u);

@@ -21,12 +21,20 @@ Result<int> run_builder_prune(Context& context, const Arguments& arguments) {
       if (!unused_since)
         return Error(ErrorKind::kInvalid, fmt::format("invalid filter '{}={}'", key, text));
     }
+  std::optional<uint64_t> keep_bytes;
+  if (arguments.given("keep-storage")) keep_bytes = parse_size(arguments.value("keep-storage"));
   if (!arguments.on("force") && !confirm(context, kWarning)) return 0;
   store::Store* store = TRY(context.store(false));
-  uint64_t freed = TRY(store->prune_steps({.unused_since_ns = unused_since, .keep_bytes = {}}));
+  uint64_t freed =
+      TRY(store->prune_steps({.unused_since_ns = unused_since, .keep_bytes = keep_bytes}));
   context.out(
       fmt::format("Total reclaimed space: {}\n", human_size(static_cast<double>(freed), 4)));
   return 0;
+}
+
+std::optional<std::string> check_size(std::string_view text) {
+  if (parse_size(text)) return std::nullopt;
+  return fmt::format("invalid size: {}", quote(text));
 }
 
 constexpr FlagSpec kFlags[] = {
@@ -38,6 +46,11 @@ constexpr FlagSpec kFlags[] = {
      .value_name = "filter",
      .help = "Drop only steps not used since (\"until=24h\")",
      .check = check_filter},
+    {.name = "keep-storage",
+     .kind = FlagKind::kString,
+     .value_name = "bytes",
+     .help = "Amount of cache to keep: the least recently used steps go",
+     .check = check_size},
     {.name = "force", .shorthand = 'f', .help = "Do not prompt for confirmation"},
 };
 
@@ -54,7 +67,8 @@ const Command kCommand_builder_prune = {
         "runs these steps again.\n\n"
         "Examples:\n"
         "  kasane builder prune -f\n"
-        "  kasane builder prune -f --filter until=168h",
+        "  kasane builder prune -f --filter until=168h\n"
+        "  kasane builder prune -f --keep-storage 10GB",
     .flags = kFlags,
     .max_arguments = 0,
     .run = run_builder_prune,

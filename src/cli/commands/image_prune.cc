@@ -25,7 +25,11 @@ Result<void> prune_one(store::Store& store, const store::ImageRow& row, Pruned& 
   std::vector<std::string> references = row.tags;
   references.insert(references.end(), row.digests.begin(), row.digests.end());
   for (const std::string& reference : references) {
-    TRY(store.untag(reference));
+    // A tag of several platforms went with the first of its images.
+    if (Result<bool> done = store.untag(reference); !done) {
+      if (done.error().kind() != ErrorKind::kNotFound) return std::move(done.error());
+      continue;
+    }
     out.lines += fmt::format("untagged: {}\n", oci::familiar(reference));
   }
   DeleteReport report = TRY(delete_image(store, row.id, true));

@@ -51,15 +51,28 @@ class Remover {
           fmt::format("conflict: unable to delete {} (must be forced) - image is referenced "
                       "in multiple repositories",
                       row.id.hex().substr(0, 12)));
-    for (const std::string& tag : row.tags) TRY(untag(tag));
+    // A tag of several platforms stays for the images of the others.
+    bool shared = false;
+    for (const std::string& tag : row.tags) {
+      if (TRY(store_.platforms_of(tag)).size() > 1)
+        shared = true;
+      else
+        TRY(untag(tag));
+    }
     for (const std::string& digest : row.digests) TRY(untag(digest));
-    return delete_record(row.id);
+    return delete_record(row.id, !shared);
   }
 
   Result<void> remove_by_name(const store::ImageRow& row, const std::string& argument) {
     oci::Reference named = TRY(oci::Reference::parse(argument)).with_default_tag();
     if (!named.digest.empty()) named.tag.clear();
+    const std::vector<store::PlatformImage> platforms = TRY(store_.platforms_of(named.canonical()));
     TRY(untag(named.canonical()));
+    for (const auto& [platform, other] : platforms) {
+      if (other == row.id) continue;
+      Result<store::ImageRow> left = store_.image_row(other);
+      if (left && left->tags.empty() && left->digests.empty()) TRY(delete_record(other, true));
+    }
     store::ImageRow rest = TRY(store_.image_row(row.id));
     const std::string repository = named.familiar_name();
     const bool tag_left =
@@ -70,11 +83,11 @@ class Remover {
         if (repository_of(digest) == repository) TRY(untag(digest));
     rest = TRY(store_.image_row(row.id));
     if (!rest.tags.empty() || !rest.digests.empty()) return {};
-    return delete_record(row.id);
+    return delete_record(row.id, true);
   }
 
-  Result<void> delete_record(const Sha256Digest& image) {
-    DeleteReport report = TRY(delete_image(store_, image, true));
+  Result<void> delete_record(const Sha256Digest& image, bool only_untagged) {
+    DeleteReport report = TRY(delete_image(store_, image, only_untagged));
     for (const std::string& digest : report.deleted)
       context_.out(fmt::format("Deleted: {}\n", digest));
     return {};

@@ -1,12 +1,11 @@
 // kasane save (reference 1.9).
 #include <fmt/format.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include <algorithm>
 
 #include "cli/command.h"
 #include "cli/images.h"
+#include "cli/output_file.h"
 #include "oci/reference.h"
 #include "transfer/transfer.h"
 
@@ -60,53 +59,6 @@ class Selection {
   std::vector<transfer::SaveItem> items_;
 };
 
-// A file that takes its name only when it is complete. Pipes and devices are written in place.
-class OutputFile {
- public:
-  static Result<OutputFile> open(const std::string& path) {
-    OutputFile file;
-    file.path_ = path;
-    struct stat st;
-    if (::stat(path.c_str(), &st) == 0) {
-      if (S_ISDIR(st.st_mode))
-        return Error(ErrorKind::kInvalid,
-                     fmt::format("failed to save image: invalid output path: {} is a directory",
-                                 quote(path)));
-      if (!S_ISREG(st.st_mode)) {
-        file.fd_ = TRY(open_file(path, O_WRONLY));
-        return file;
-      }
-    }
-    std::string pattern = path + ".XXXXXX";
-    int fd = ::mkostemp(pattern.data(), O_CLOEXEC);  // mode 0600
-    if (fd < 0) return Error::from_errno(errno, "failed to save image: create " + path);
-    file.fd_ = UniqueFd(fd);
-    file.temporary_ = pattern;
-    return file;
-  }
-  OutputFile(OutputFile&&) = default;
-  OutputFile& operator=(OutputFile&&) = delete;
-  ~OutputFile() {
-    if (fd_ && !temporary_.empty()) ::unlink(temporary_.c_str());
-  }
-
-  int fd() const { return fd_.get(); }
-
-  Result<void> commit() {
-    if (temporary_.empty()) return {};
-    TRY(sync_fd(fd_.get(), path_));
-    if (::rename(temporary_.c_str(), path_.c_str()) != 0)
-      return Error::from_errno(errno, "failed to save image: rename to " + path_);
-    temporary_.clear();
-    return {};
-  }
-
- private:
-  OutputFile() = default;
-  std::string path_, temporary_;
-  UniqueFd fd_;
-};
-
 Result<int> run_save(Context& context, const Arguments& arguments) {
   const std::string output = arguments.value("output");
   if (output.empty() && context.streams.out_is_terminal) {
@@ -121,11 +73,11 @@ Result<int> run_save(Context& context, const Arguments& arguments) {
     TRY(transfer::save(*store, selection.items(), *context.streams.out));
     return 0;
   }
-  OutputFile file = TRY(OutputFile::open(output));
+  OutputFile file = TRY_CONTEXT(OutputFile::open(output), "failed to save image");
   BufferedFdSink sink(file.fd(), "write " + output);
   TRY(transfer::save(*store, selection.items(), sink));
   TRY(sink.flush());
-  TRY(file.commit());
+  TRY_CONTEXT(file.commit(), "failed to save image");
   return 0;
 }
 
