@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/diagnostic.h"
+#include "cli/build_call.h"
 #include "cli/command.h"
 #include "cli/signals.h"
 #include "oci/platform.h"
@@ -155,6 +156,14 @@ Result<int> run_build(Context& context, const Arguments& arguments) {
     print_error(context, error, false);
     return error.exit_status();
   }
+  if (const std::string call = build_call(arguments.value("call"), arguments.on("check"));
+      !call.empty()) {
+    auto status = run_call(context, call, {options->context_dir, options->dockerfile,
+                                           options->target, options->build_args});
+    if (status) return *status;
+    print_error(context, status.error(), false);
+    return status.error().exit_status();
+  }
   auto opened = context.store(false);
   if (!opened) {
     print_error(context, opened.error(), false);
@@ -190,6 +199,13 @@ constexpr FlagSpec kFlags[] = {
      .kind = FlagKind::kList,
      .value_name = "stringArray",
      .help = "Set build-time variables: NAME=VALUE, or NAME to take it from\nthe environment"},
+    {.name = "call",
+     .kind = FlagKind::kString,
+     .value_name = "string",
+     .help = "Answer instead of building: check, outline or targets;\n"
+             "with \",format=json\" for programs",
+     .default_text = "build"},
+    {.name = "check", .help = "Shorthand for \"--call=check\""},
     {.name = "explain", .help = "Say for each step why it was cached, or which input changed"},
     {.name = "file",
      .shorthand = 'f',
