@@ -70,7 +70,8 @@ TEST_F(MainTest, UsageErrors) {
 TEST_F(MainTest, HelpPages) {
   Outcome outcome = run({});
   EXPECT_EQ(outcome.code, 0);
-  EXPECT_NE(outcome.out.find("\n  build     Build an image from a Dockerfile\n"), std::string::npos)
+  EXPECT_NE(outcome.out.find("\n  build         Build an image from a Dockerfile\n"),
+            std::string::npos)
       << outcome.out;
   EXPECT_EQ(run({"--help"}).out, outcome.out);
   EXPECT_EQ(run({"help"}).out, outcome.out);

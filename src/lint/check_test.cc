@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lint/outline.h"
 #include "lint/testing.h"
 
 namespace kasane::lint {
@@ -507,6 +508,45 @@ TEST(Check, HostileFilesEndSoon) {
   for (int i = 0; i < 5'000; ++i) text += "ONBUILD USER x\n";
   for (int i = 0; i < 5'000; ++i) text += "FROM a AS b\n";
   EXPECT_THAT(error_of(text), HasSubstr("triggers"));
+}
+
+TEST(Check, MutilatedFilesNeverCrash) {
+  const std::string whole =
+      "# check=skip=UndefinedVar;experimental=all\nARG a=1 b=${a:-2}\n# base is\n"
+      "FROM --platform=$TARGETPLATFORM img:${b} AS Base\nONBUILD COPY --from=0 [\"x\", \"/y\"]\n"
+      "RUN --mount=type=secret,id=k --mount=type=cache,target=/c$a <<E\nls\nE\n"
+      "EXPOSE [::1]:80-90:1/Tcp $a\nWORKDIR ${b%/*}\nfrom base\nENV PASSWORD=$p\nENV k $v\n"
+      "COPY --chmod=$m a/b ../b . /\nHEALTHCHECK NONE\nCMD ['a']\n";
+  uint32_t state = 1;
+  auto next = [&](size_t limit) {
+    state = state * 1664525u + 1013904223u;
+    return static_cast<size_t>(state >> 8) % limit;
+  };
+  EXPECT_GT(check(whole).size(), 5u);
+  int parsed = 0;
+  for (int round = 0; round < 3000; ++round) {
+    std::string text = whole;
+    for (size_t edits = next(4) + 1; edits > 0; --edits) {
+      const size_t at = next(text.size());
+      if (next(2) == 0)
+        text.erase(at, next(8));
+      else
+        text.insert(at, 1, "$[]{}'\"\\\n=:/-,#\x01\xff"[next(17)]);
+    }
+    auto file = dockerfile::parse("Dockerfile", text);
+    if (!file) continue;
+    ++parsed;
+    auto report = check_dockerfile(*file, on_amd64());
+    if (report) {
+      EXPECT_FALSE(check_json(*report, *file->source).empty());
+      EXPECT_TRUE(report->error || !check_text(*report).empty());
+    }
+    auto shape = outline(*file, "", {}, on_amd64().platform);
+    if (shape) {
+      EXPECT_FALSE(outline_json(*shape, *file->source).empty());
+    }
+  }
+  EXPECT_GT(parsed, 500);
 }
 
 }  // namespace
