@@ -27,9 +27,9 @@ struct Finding {
   std::string description;  // of the rule
   std::string url;          // of the rule; "" where there is no page
   std::string message;
-  SourceSpan span;          // the instruction; for NoEmptyContinuation its last line
+  SourceSpan span;  // the instruction; for NoEmptyContinuation its last line
   bool experimental = false;
-  std::string note;         // why the finding may not apply; "" mostly
+  std::string note;  // why the finding may not apply; "" mostly
 };
 
 struct CheckInputs {

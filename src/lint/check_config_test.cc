@@ -8,12 +8,12 @@
 namespace kasane::lint {
 namespace {
 
+using testing::check;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using ::testing::SizeIs;
-using testing::check;
 using testing::on_amd64;
 using testing::report_of;
+using ::testing::SizeIs;
 
 CheckConfig config(std::string_view text) {
   auto parsed = parse_check_config(text);
@@ -88,8 +88,10 @@ TEST(CheckConfig, CommentAboveAnInstruction) {
   EXPECT_THAT(check("FROM scratch\n# check=skip=JSONArgsRecommended\nCMD a\n"), IsEmpty());
   EXPECT_THAT(check("FROM scratch\n# check=skip=MaintainerDeprecated\nMAINTAINER me\n"), IsEmpty());
   EXPECT_THAT(check("FROM scratch\n# check=skip=WorkdirRelativePath\nWORKDIR app\n"), IsEmpty());
-  EXPECT_THAT(check("FROM scratch\n# Check = skip=all // only here\nENV password=bar\n"), IsEmpty());
-  EXPECT_THAT(check("FROM scratch\n# why\n# check=skip=all\n# more\nENV password=bar\n"), IsEmpty());
+  EXPECT_THAT(check("FROM scratch\n# Check = skip=all // only here\nENV password=bar\n"),
+              IsEmpty());
+  EXPECT_THAT(check("FROM scratch\n# why\n# check=skip=all\n# more\nENV password=bar\n"),
+              IsEmpty());
   EXPECT_THAT(check("\n# check=skip=RedundantTargetPlatform\n"
                     "FROM --platform=$TARGETPLATFORM scratch\n"),
               IsEmpty());

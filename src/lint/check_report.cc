@@ -78,8 +78,8 @@ std::string check_json(const CheckReport& report, const SourceText& source) {
   add_text(file, "filename", source.name());
   add_text(file, "data", base64(source.text()));
   add_text(file, "language", "Dockerfile");
-  oci::Json json = json_object({{"warnings", std::move(warnings)},
-                                {"sources", json_array({std::move(file)})}});
+  oci::Json json =
+      json_object({{"warnings", std::move(warnings)}, {"sources", json_array({std::move(file)})}});
   std::optional<Error> error = report.error;
   const bool located = error.has_value();  // E13 is about the whole file
   if (!error) error = lint_violation(report);

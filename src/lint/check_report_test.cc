@@ -45,11 +45,12 @@ TEST(CheckReport, ExpandedSummary) {
 
 TEST(CheckReport, TextIsSortedByLine) {
   std::string text = check_text(report_of("FROM scratch AS a\nCMD x\nMAINTAINER me\n"));
-  EXPECT_TRUE(text.starts_with("Check complete, 2 warnings have been found!\n\n"
-                               "WARNING: JSONArgsRecommended - https://docs.docker.com/go/"
-                               "dockerfile/rule/json-args-recommended/\n"
-                               "JSON arguments recommended for CMD to prevent unintended behavior "
-                               "related to OS signals\nDockerfile:2\n--------------------\n"))
+  EXPECT_TRUE(
+      text.starts_with("Check complete, 2 warnings have been found!\n\n"
+                       "WARNING: JSONArgsRecommended - https://docs.docker.com/go/"
+                       "dockerfile/rule/json-args-recommended/\n"
+                       "JSON arguments recommended for CMD to prevent unintended behavior "
+                       "related to OS signals\nDockerfile:2\n--------------------\n"))
       << text;
   EXPECT_NE(text.find("   2 | >>> CMD x\n"), std::string::npos) << text;
   EXPECT_LT(text.find("JSONArgs"), text.find("MaintainerDeprecated"));
@@ -130,8 +131,7 @@ TEST(CheckReport, JsonOfErrors) {
   ASSERT_TRUE(json);
   error = json->find("buildError");
   ASSERT_TRUE(error);
-  EXPECT_EQ(error->find("message")->text,
-            "lint violation found for rules: MaintainerDeprecated");
+  EXPECT_EQ(error->find("message")->text, "lint violation found for rules: MaintainerDeprecated");
   EXPECT_TRUE(error->find("location")->members.empty());
 }
 

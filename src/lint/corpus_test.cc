@@ -76,8 +76,10 @@ TEST(LintCorpus, EveryDockerfile) {
     const std::string text = check_text(*report);
     const std::string json = check_json(*report, *file->source);
     auto shape = outline(*file, "", {}, oci::Platform::host());
-    if (shape) EXPECT_TRUE(oci::Json::parse(outline_json(*shape, *file->source), "outline")) << path;
-    else EXPECT_TRUE(report->error) << path << ": " << shape.error().full_message();
+    if (shape)
+      EXPECT_TRUE(oci::Json::parse(outline_json(*shape, *file->source), "outline")) << path;
+    else
+      EXPECT_TRUE(report->error) << path << ": " << shape.error().full_message();
     EXPECT_EQ(targets(*file).size(), file->stages.size());
     const auto took = std::chrono::steady_clock::now() - start;
     EXPECT_LT(took, std::chrono::milliseconds(50)) << path;
@@ -87,7 +89,8 @@ TEST(LintCorpus, EveryDockerfile) {
     for (const Finding& finding : report->findings) {
       ++rules[finding.rule];
       EXPECT_TRUE(finding.span) << path << ": " << finding.rule;
-      if (std::getenv("KASANE_LINT_LIST")) std::cout << path.parent_path().filename().string() << ": " << short_text(finding) << "\n";
+      if (std::getenv("KASANE_LINT_LIST"))
+        std::cout << path.parent_path().filename().string() << ": " << short_text(finding) << "\n";
     }
     if (report->error && std::getenv("KASANE_LINT_LIST"))
       std::cout << path << ": error: " << report->error->full_message() << "\n";

@@ -72,9 +72,9 @@ class Evaluator {
   Listener& listener_;
   StageNames names_;
   GlobalScope global_;
-  std::vector<int> bases_;                 // per stage: index of its base stage or -1
-  std::vector<std::string> images_;        // per stage: the name in FROM, expanded
-  std::vector<oci::Platform> platforms_;   // per stage
+  std::vector<int> bases_;                // per stage: index of its base stage or -1
+  std::vector<std::string> images_;       // per stage: the name in FROM, expanded
+  std::vector<oci::Platform> platforms_;  // per stage
   std::map<int, StageScope> scopes_;
   StageScope* scope_ = nullptr;  // of the stage being evaluated
   size_t environment_bytes_ = 0;
@@ -123,8 +123,7 @@ Result<void> Evaluator::enter_from(const dockerfile::Stage& stage) {
 Result<oci::Platform> Evaluator::platform_of(const dockerfile::From& from,
                                              const Expansion& expansion) {
   if (expansion.value.empty())
-    return Error(ErrorKind::kInvalid,
-                 "empty platform value from expression " + from.platform->text)
+    return Error(ErrorKind::kInvalid, "empty platform value from expression " + from.platform->text)
         .at(from.platform->span);
   Result<oci::Platform> platform = oci::Platform::parse(expansion.value);
   if (!platform)
@@ -199,8 +198,8 @@ Result<void> Evaluator::fire(const dockerfile::Stage& stage,
 
 Result<void> Evaluator::take(const Step& step) {
   uncertain_ = false;
-  Result<void> taken =
-      std::visit([&](const auto& value) { return this->step(step, value); }, step.instruction.value);
+  Result<void> taken = std::visit([&](const auto& value) { return this->step(step, value); },
+                                  step.instruction.value);
   if (!taken) return std::move(taken.error()).at(step.span);
   return {};
 }
@@ -279,8 +278,9 @@ Result<void> Evaluator::step(const Step& step, const dockerfile::Arg& arg) {
 Result<void> Evaluator::step(const Step& step, const dockerfile::Run& run) {
   StepValues values;
   for (const dockerfile::MountFlag& mount : run.mounts) {
-    auto parsed = dockerfile::parse_mount(
-        mount.csv, [&](std::string_view text) { return expand(step, {std::string(text), mount.csv.span}); });
+    auto parsed = dockerfile::parse_mount(mount.csv, [&](std::string_view text) {
+      return expand(step, {std::string(text), mount.csv.span});
+    });
     values.mounts.push_back(TRY(std::move(parsed)));
     if (!values.mounts.back().from.empty())
       TRY(check_source(step, {values.mounts.back().from, mount.csv.span}));
@@ -307,14 +307,15 @@ Result<StepValues> Evaluator::copy_values(const Step& step, const dockerfile::Co
 Result<void> Evaluator::check_source(const Step& step, const Word& from) const {
   if (names_.find_source(from.text, step.stage.index)) return {};
   int number = 0;
-  auto [end, error] = std::from_chars(from.text.data(), from.text.data() + from.text.size(), number);
+  auto [end, error] =
+      std::from_chars(from.text.data(), from.text.data() + from.text.size(), number);
   const bool is_number = error == std::errc() && end == from.text.data() + from.text.size();
   if (!is_number && !names_.find(from.text)) return {};
   const std::string& name = step.stage.name;
-  return Error(ErrorKind::kInvalid,
-               "cannot copy from stage \"" + from.text +
-                   "\", it needs to be defined before current stage \"" +
-                   (name.empty() ? std::to_string(step.stage.index) : name) + "\"")
+  return Error(ErrorKind::kInvalid, "cannot copy from stage \"" + from.text +
+                                        "\", it needs to be defined before current stage \"" +
+                                        (name.empty() ? std::to_string(step.stage.index) : name) +
+                                        "\"")
       .at(from.span);
 }
 

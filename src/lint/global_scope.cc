@@ -31,8 +31,8 @@ Result<GlobalScope> evaluate_global_args(const dockerfile::Dockerfile& file,
       if (build_args && build_args->contains(name)) {
         arg.value = build_args->at(name);
       } else if (definition.value) {
-        auto expansion = dockerfile::expand_word(definition.value->text, scope.env,
-                                                 file.directives.escape);
+        auto expansion =
+            dockerfile::expand_word(definition.value->text, scope.env, file.directives.escape);
         if (!expansion) return std::move(expansion.error()).at(definition.value->span);
         arg.value = std::move(expansion->value);
         arg.depends_on = std::move(expansion->matched);

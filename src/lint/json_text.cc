@@ -71,8 +71,8 @@ void add_text(Json& object, std::string name, const std::string& text) {
 Json json_location(const SourceSpan& span) {
   if (!span) return json_object();
   auto position = [](int line) { return json_object({{"line", json_number(line)}}); };
-  Json range = json_object(
-      {{"start", position(span.first_line())}, {"end", position(span.last_line())}});
+  Json range =
+      json_object({{"start", position(span.first_line())}, {"end", position(span.last_line())}});
   return json_object({{"ranges", json_array({std::move(range)})}});
 }
 

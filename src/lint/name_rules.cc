@@ -111,8 +111,7 @@ void check_exec_form(const Instruction& instruction, Findings& findings) {
 void check_parser_warnings(const Dockerfile& file, Findings& findings) {
   if (file.warnings.empty()) return;
   std::map<uint32_t, const std::vector<Word>*> comments;  // by where the instruction begins
-  for (const dockerfile::MetaArg& meta : file.meta_args)
-    comments[meta.span.begin] = &meta.comments;
+  for (const dockerfile::MetaArg& meta : file.meta_args) comments[meta.span.begin] = &meta.comments;
   for (const Stage& stage : file.stages) {
     comments[stage.from.span.begin] = &stage.from.comments;
     for (const Instruction& instruction : stage.instructions)
@@ -147,9 +146,9 @@ void check_stage_names(const Dockerfile& file, Findings& findings) {
   for (const Stage& stage : file.stages) {
     if (stage.name.empty()) continue;
     if (stage.name == "context" || stage.name == "scratch")
-      findings.add("ReservedStageName", stage.from.span, stage.from.comments,
-                   "Stage name should not use the same name as reserved stage \"" + stage.name +
-                       "\"");
+      findings.add(
+          "ReservedStageName", stage.from.span, stage.from.comments,
+          "Stage name should not use the same name as reserved stage \"" + stage.name + "\"");
     if (!seen.insert(stage.name).second)
       findings.add("DuplicateStageName", stage.from.span, stage.from.comments,
                    "Duplicate stage name \"" + stage.name + "\", stage names should be unique");
@@ -160,8 +159,10 @@ void check_keyword_casing(const Dockerfile& file, Findings& findings) {
   int lower_count = 0;
   int upper_count = 0;
   auto count = [&](const Word& keyword) {
-    if (is_lower(keyword.text)) ++lower_count;
-    else if (is_upper(keyword.text)) ++upper_count;
+    if (is_lower(keyword.text))
+      ++lower_count;
+    else if (is_upper(keyword.text))
+      ++upper_count;
   };
   for (const Stage& stage : file.stages) {
     count(stage.from.keyword);

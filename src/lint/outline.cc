@@ -106,8 +106,7 @@ void Collector::fill(Outline& out) const {
   for (auto it = in_stages_.rbegin(); it != in_stages_.rend(); ++it)
     if (names.insert(it->second.arg.name).second) entries.push_back(it->second);
   for (const std::string& name : globals_)
-    if (names.insert(name).second)
-      entries.push_back(global_entry(name, global_.declared.at(name)));
+    if (names.insert(name).second) entries.push_back(global_entry(name, global_.declared.at(name)));
   std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
     return std::pair(a.arg.span.first_line(), a.order) <
            std::pair(b.arg.span.first_line(), b.order);

@@ -89,9 +89,10 @@ TEST(Outline, TargetIsTheLastStageUnlessNamed) {
 }
 
 TEST(Outline, ValuesOfBuildArguments) {
-  EXPECT_THAT(args_of(outline_of(kFile, "first", {{"ABC", "z"}, {"inherited", "q"}, {"more", "m"}})),
-              ElementsAre("suffix= (2)", "ABC=z # defines a letter (9)", "more=m (10)",
-                          "inherited=q (11)"));
+  EXPECT_THAT(
+      args_of(outline_of(kFile, "first", {{"ABC", "z"}, {"inherited", "q"}, {"more", "m"}})),
+      ElementsAre("suffix= (2)", "ABC=z # defines a letter (9)", "more=m (10)",
+                  "inherited=q (11)"));
 }
 
 TEST(Outline, GlobalArgumentsThatOthersReadAreUsed) {
@@ -135,8 +136,9 @@ TEST(Outline, Text) {
 }
 
 TEST(Outline, Json) {
-  auto file = parsed("# x is good\nFROM scratch AS x\n# v is a value\nARG v=1\n"
-                     "RUN --mount=type=secret,id=s,required true\n");
+  auto file = parsed(
+      "# x is good\nFROM scratch AS x\n# v is a value\nARG v=1\n"
+      "RUN --mount=type=secret,id=s,required true\n");
   auto out = outline(file, "", {}, {"linux", "amd64", "", ""});
   ASSERT_TRUE(out);
   auto json = oci::Json::parse(outline_json(*out, *file.source), "outline");

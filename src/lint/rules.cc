@@ -65,7 +65,7 @@ constexpr Rule kRules[] = {
 
     // kasane's own.
     {"IgnoredFlag", "ARG, STOPSIGNAL and HEALTHCHECK NONE take no flags", ""},  // P14
-    {"InvalidExecForm",  // P15
+    {"InvalidExecForm",                                                         // P15
      "An argument in brackets that is not a JSON array of strings is read as plain text", ""},
     {"SeveralSourcesOneFile",  // K20
      "COPY and ADD of several sources should name a directory, ending with a slash", ""},

@@ -40,9 +40,9 @@ bool has_word(std::string_view name, const std::string_view (&words)[N]) {
   }
 }
 
-constexpr std::string_view kSecretWords[] = {"apikey",   "auth",  "credential", "credentials",
-                                             "key",      "pword", "password",   "passwd",
-                                             "secret",   "token"};
+constexpr std::string_view kSecretWords[] = {"apikey", "auth",  "credential", "credentials",
+                                             "key",    "pword", "password",   "passwd",
+                                             "secret", "token"};
 constexpr std::string_view kHarmlessWords[] = {"public", "file", "version"};
 
 bool is_absolute(std::string_view path) {
@@ -64,8 +64,10 @@ std::string clean_source(std::string_view path) {
     std::string_view part = path.substr(position, slash - position);
     position = slash + 1;
     if (part.empty() || part == ".") continue;
-    if (part != "..") parts.push_back(part);
-    else if (!parts.empty()) parts.pop_back();  // clamped at the root (K22)
+    if (part != "..")
+      parts.push_back(part);
+    else if (!parts.empty())
+      parts.pop_back();  // clamped at the root (K22)
   }
   std::string out;
   for (std::string_view part : parts) {
@@ -102,7 +104,8 @@ bool is_port_range(std::string_view text) {
   auto number = [](std::string_view digits) {
     int value = -1;
     auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    return error == std::errc() && end == digits.data() + digits.size() && value <= 65535 ? value : -1;
+    return error == std::errc() && end == digits.data() + digits.size() && value <= 65535 ? value
+                                                                                          : -1;
   };
   int first = number(text.substr(0, dash));
   int last = dash == std::string_view::npos ? first : number(text.substr(dash + 1));
@@ -120,8 +123,9 @@ void check_default_base_names(const dockerfile::Dockerfile& file, const Evaluate
     auto name = dockerfile::expand_word(written, global->env, file.directives.escape);
     if (!name) return;
     if (oci::Reference::parse(name->value)) continue;
-    findings.add("InvalidDefaultArgInFrom", stage.from.span, stage.from.comments,
-                 "Default value for ARG " + written + " results in empty or invalid base image name");
+    findings.add(
+        "InvalidDefaultArgInFrom", stage.from.span, stage.from.comments,
+        "Default value for ARG " + written + " results in empty or invalid base image name");
   }
 }
 
@@ -129,7 +133,8 @@ void check_ignored_source(const dockerfile::IgnoreMatcher& ignore, const Step& s
                           const std::string& source, std::string_view verb, Findings& findings) {
   // With exceptions a folder may be excluded and a file in it not: no verdict without the files.
   const auto& patterns = ignore.patterns();
-  if (std::any_of(patterns.begin(), patterns.end(), [](const auto& p) { return p.negated; })) return;
+  if (std::any_of(patterns.begin(), patterns.end(), [](const auto& p) { return p.negated; }))
+    return;
   std::string path = clean_source(source);
   const dockerfile::IgnorePattern* deciding = nullptr;
   if (path.empty()) {  // the root: only what excludes everything counts
@@ -152,8 +157,8 @@ void check_ignored_source(const dockerfile::IgnoreMatcher& ignore, const Step& s
                std::move(note));
 }
 
-StageRules::StageRules(const dockerfile::Dockerfile& file,
-                       const dockerfile::IgnoreMatcher* ignore, Findings& findings)
+StageRules::StageRules(const dockerfile::Dockerfile& file, const dockerfile::IgnoreMatcher* ignore,
+                       Findings& findings)
     : ignore_(ignore), findings_(findings) {
   auto declare = [&](const dockerfile::Arg& arg) {
     for (const dockerfile::ArgDefinition& one : arg.args) file_names_.push_back(one.key.text);
@@ -338,8 +343,8 @@ void StageRules::check_copy(const Step& step, const StepValues& values,
         check_ignored_source(*ignore_, step, source, is_add ? "Add" : "Copy", findings_);
 
   const std::string& to = values.destination;
-  const bool folder = to.ends_with('/') || to == "." || to == ".." || to.ends_with("/.") ||
-                      to.ends_with("/..");
+  const bool folder =
+      to.ends_with('/') || to == "." || to == ".." || to.ends_with("/.") || to.ends_with("/..");
   const size_t sources = values.words.size() + copy.inline_files.size();
   if (sources > 1 && !folder && !copy.parents)
     add(step, "SeveralSourcesOneFile",

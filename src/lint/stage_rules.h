@@ -48,7 +48,7 @@ class StageRules final : public Listener {
   std::vector<std::string> file_names_;  // of every ARG and ENV in the file, sorted
   const dockerfile::IgnoreMatcher* ignore_;
   Findings& findings_;
-  int stage_ = -1;                                // whose `used_` it is
+  int stage_ = -1;                                 // whose `used_` it is
   std::map<std::string, Used, std::less<>> used_;  // CMD, ENTRYPOINT, HEALTHCHECK so far
 };
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/diagnostic.h"
+#include "cli/build_call.h"
 #include "cli/build_options.h"
 #include "cli/command.h"
 #include "cli/signals.h"
@@ -87,6 +88,14 @@ Result<int> run_build(Context& context, const Arguments& arguments) {
     const Error& error = !options ? options.error() : mode.error();
     print_error(context, error, false);
     return error.exit_status();
+  }
+  if (const std::string call = build_call(arguments.value("call"), arguments.on("check"));
+      !call.empty()) {
+    auto status = run_call(context, call, {options->context, options->dockerfile,
+                                           options->target, options->build_args});
+    if (status) return *status;
+    print_error(context, status.error(), false);
+    return status.error().exit_status();
   }
   auto opened = context.store(false);
   if (!opened) {
