@@ -141,7 +141,8 @@ Result<bool> Repository::fetch_shallow(const std::string& source, const std::str
     output = TRY(git_.run(place(), args));
   }
   for (const char* text : {"not our ref", "unadvertised object", "no such remote ref",
-                           "couldn't find remote ref", "Server does not allow request"})
+                           "couldn't find remote ref", "Server does not allow request",
+                           "Cannot obtain needed object", "Unable to find "})
     refused = refused || output.err.find(text) != std::string::npos;
   if (output.exit_status != 0 && refused) return false;
   if (output.exit_status != 0) return git_.failure(output, "git fetch");

@@ -3,6 +3,7 @@
 
 #include <fstream>
 
+#include "base/process.h"
 #include "net/source_cache.h"
 #include "net/testing.h"
 
