@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib/common.sh
 
-install_packages "${BUILD_PACKAGES[@]}" "${DEMO_PACKAGES[@]}"
+install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${DEMO_PACKAGES[@]}"
 
 say "building kasane (release)"
 configure_release "${KASANE_TESTS:-OFF}"

@@ -12,7 +12,9 @@ as_root() {
 
 BUILD_PACKAGES=(g++ cmake ninja-build ccache mold libssl-dev zlib1g-dev libisal-dev libzstd-dev
   liblzma-dev libbz2-dev libsqlite3-dev nlohmann-json3-dev libfmt-dev libcap-dev libseccomp-dev
-  libexpected-dev)
+  libexpected-dev libcurl4-openssl-dev)
+# What kasane itself calls, and only for ADD and contexts from the network.
+RUN_PACKAGES=(libcurl4 git ca-certificates)
 # What examples/bases and examples/node-app need on the host.
 DEMO_PACKAGES=(mmdebstrap busybox-static ca-certificates xz-utils umoci)
 TEST_PACKAGES=(libgtest-dev libgmock-dev python3 python3-jsonschema buildah runc skopeo umoci

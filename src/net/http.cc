@@ -11,6 +11,7 @@ namespace kasane::net {
 namespace {
 
 constexpr uint64_t kMaxHeaderBytes = 1u << 20;
+constexpr uint64_t kMaxRedirectBody = 1u << 20;
 constexpr long kConnectSeconds = 30;
 constexpr long kStallSeconds = 60;  // without one byte
 
@@ -102,14 +103,20 @@ bool Transfer::take_header(std::string_view line) {
 
 bool Transfer::wanted() {
   if (wanted_) return *wanted_;
-  bool redirect = is_redirect(response.status) && response.headers.contains("location");
-  wanted_ = !redirect && (!request_.want_body || request_.want_body(response));
+  wanted_ = !request_.want_body || request_.want_body(response);
   if (auto length = response.headers.find("content-length"); length != response.headers.end())
     expected_ = std::strtoull(length->second.c_str(), nullptr, 10);
   return *wanted_;
 }
 
 bool Transfer::take_body(std::span<const uint8_t> bytes) {
+  if (is_redirect(response.status) && response.headers.contains("location")) {
+    // Read to its end: libcurl tells the next URL only then.
+    received_ += bytes.size();
+    if (received_ <= kMaxRedirectBody) return true;
+    error_ = Error(ErrorKind::kLimit, "a redirect has a body of more than 1 MiB");
+    return false;
+  }
   if (!wanted()) {
     ended_early_ = true;
     return false;

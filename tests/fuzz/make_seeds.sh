@@ -46,6 +46,18 @@ compressed_seeds() {
   gzip -c "$work/text" >"$out/decompress_fuzz/gzip-name"
 }
 
+git_ref_seeds() {
+  mkdir -p "$out/git_ref_fuzz"
+  n=0
+  for text in 'https://e.com/b.git?ref=v1&subdir=/s&checksum=deadbeef' 'git@h:p.git#a/b:c/../d' \
+    'ssh://git@h:22/p?tag=x&keep-git-dir' 'github.com/a/b#main' \
+    'git://h/p?branch=b&submodules=0&mtime=commit&fetch-by-commit=true#:%2e%2e'; do
+    n=$((n + 1))
+    printf %s "$text" >"$out/git_ref_fuzz/$n"
+  done
+}
+
+git_ref_seeds
 tar_seeds
 cd - >/dev/null
 compressed_seeds
