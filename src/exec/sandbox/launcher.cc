@@ -148,6 +148,8 @@ Result<RunOutcome> outcome_of(const Channel& channel, const LogCallback& log) {
   outcome.exit_status = channel.exit->exit_status;
   if (channel.exit->signal != 0) outcome.signal = channel.exit->signal;
   outcome.max_rss_bytes = channel.exit->max_rss_bytes;
+  outcome.user_ns = channel.exit->user_ns;
+  outcome.system_ns = channel.exit->system_ns;
   if (channel.exec_error) {
     outcome.exec_error = channel.exec_error->text;
     log(outcome.exec_error + "\n", 2);
