@@ -1,6 +1,5 @@
 #include "exec/sandbox/host_devices.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>

@@ -1,6 +1,5 @@
 #include "exec/sandbox/step_mounts.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/mount.h>
@@ -155,6 +154,7 @@ class StepMounts {
     // Left by an earlier run over the same work directory; the kernel would refuse it.
     int work = ::open(view.work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (work < 0) report_.fail("open", view.work, errno);
+    ::unlinkat(work, "work/incompat/volatile/dirty", 0);
     ::unlinkat(work, "work/incompat/volatile", AT_REMOVEDIR);
     ::close(work);
     if (view.lower_count == 0 || !is_empty(upper)) return upper;

@@ -21,6 +21,7 @@
 #include "exec/sandbox/image_root.h"
 #include "exec/sandbox/step.h"
 #include "exec/sandbox/system_mounts.h"
+#include "exec/sandbox/terminal.h"
 #include "exec/sandbox/tree_walk.h"
 
 namespace kasane::exec {
@@ -219,9 +220,12 @@ void supervise(const LaunchPlan& plan) {
   settle(report, plan);
   int cwd_fd = make_sandbox(report, plan);
 
+  if (plan.pty_master != nullptr && !send_master(plan.pty_fd, *plan.pty_master))
+    report.fail("hand over", "the terminal of the step", errno);
   pid_t step = clone_process(0, nullptr);
   if (step < 0) report.fail("fork", "the step", errno);
   if (step == 0) run_step(report, plan, cwd_fd);
+  if (plan.pty_master != nullptr) ::close(*plan.pty_master);
   int status = wait_for_step(report, plan, step);
   kill_the_rest();
   plan.stubs->clean_up(kShapedDirectories,

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -149,7 +150,9 @@ class SystemMounts {
               own_directory(dev_fd_, "pts"));
     if (plan_.pty_master != nullptr) {
       *plan_.pty_master = ::openat(dev_fd_, "pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
-      if (*plan_.pty_master < 0) report_.fail("open", "/dev/pts/ptmx", errno);
+      int unlocked = 0;
+      if (*plan_.pty_master < 0 || ::ioctl(*plan_.pty_master, TIOCSPTLCK, &unlocked) != 0)
+        report_.fail("open", "/dev/pts/ptmx", errno);
     }
     const Option shm[] = {{"mode", "1777"}, {"size", plan_.shm_size}};
     mount_new("tmpfs", shm, 2, kInert, own_directory(dev_fd_, "shm"));
