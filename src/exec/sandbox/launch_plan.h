@@ -55,7 +55,7 @@ struct LaunchPlan {
   bool userxattr = false;
   const MountPlan* mounts = nullptr;
   size_t mount_count = 0;
-  const char* shm_size = nullptr;     // decimal text
+  const char* shm_size = nullptr;      // decimal text
   const char* secrets_size = nullptr;  // of the tmpfs for kFile, decimal text
   std::string_view hosts;
   std::string_view resolv_conf;

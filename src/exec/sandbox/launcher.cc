@@ -203,8 +203,7 @@ Result<RunOutcome> outcome_of(const Channel& channel, const LogCallback& log,
   if (channel.exit->signal != 0) outcome.signal = channel.exit->signal;
   // Where the kernel does not count, a SIGKILL that we did not send tells.
   bool killed = outcome.signal == SIGKILL || outcome.exit_status == 128 + SIGKILL;
-  outcome.out_of_memory =
-      group && outcome.exit_status != 0 && (kills ? *kills > 0 : killed);
+  outcome.out_of_memory = group && outcome.exit_status != 0 && (kills ? *kills > 0 : killed);
   outcome.max_rss_bytes = channel.exit->max_rss_bytes;
   outcome.user_ns = channel.exit->user_ns;
   outcome.system_ns = channel.exit->system_ns;

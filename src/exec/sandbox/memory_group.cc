@@ -44,8 +44,8 @@ std::string own_group(std::string_view controller) {
     size_t second = first == std::string::npos ? first : line.find(':', first + 1);
     if (second == std::string::npos) continue;
     std::string names = line.substr(first + 1, second - first - 1);
-    if (names == controller || ("," + names + ",").find("," + std::string(controller) + ",") !=
-                                   std::string::npos)
+    if (names == controller ||
+        ("," + names + ",").find("," + std::string(controller) + ",") != std::string::npos)
       if (names.empty() == controller.empty()) return line.substr(second + 1);
   }
   return "";
@@ -88,14 +88,16 @@ Result<void> set_limit(const std::string& path, bool v2, uint64_t bytes) {
   std::string text = std::to_string(bytes);
   TRY(set(path + (v2 ? "/memory.max" : "/memory.limit_in_bytes"), text));
   // With swap the limit would only slow the step down. Absent without swap accounting.
-  (void)(v2 ? set(path + "/memory.swap.max", "0") : set(path + "/memory.memsw.limit_in_bytes", text));
+  (void)(v2 ? set(path + "/memory.swap.max", "0")
+            : set(path + "/memory.memsw.limit_in_bytes", text));
   return {};
 }
 
 }  // namespace
 
 Result<MemoryGroup> MemoryGroup::make(uint64_t limit_bytes) {
-  std::string why = "neither cgroup v1 with the memory controller nor a delegated cgroup v2 is here";
+  std::string why =
+      "neither cgroup v1 with the memory controller nor a delegated cgroup v2 is here";
   for (bool v2 : {false, true}) {
     std::vector<std::string> places = parents(v2);
     for (const std::string& parent : places) {

@@ -16,12 +16,14 @@ struct Resource {
   std::string_view name;
   int number;
 };
-constexpr Resource kResources[] = {
-    {"core", RLIMIT_CORE},       {"cpu", RLIMIT_CPU},         {"data", RLIMIT_DATA},
-    {"fsize", RLIMIT_FSIZE},     {"locks", RLIMIT_LOCKS},     {"memlock", RLIMIT_MEMLOCK},
-    {"msgqueue", RLIMIT_MSGQUEUE}, {"nice", RLIMIT_NICE},     {"nofile", RLIMIT_NOFILE},
-    {"nproc", RLIMIT_NPROC},     {"rss", RLIMIT_RSS},         {"rtprio", RLIMIT_RTPRIO},
-    {"rttime", RLIMIT_RTTIME},   {"sigpending", RLIMIT_SIGPENDING}, {"stack", RLIMIT_STACK}};
+constexpr Resource kResources[] = {{"core", RLIMIT_CORE},         {"cpu", RLIMIT_CPU},
+                                   {"data", RLIMIT_DATA},         {"fsize", RLIMIT_FSIZE},
+                                   {"locks", RLIMIT_LOCKS},       {"memlock", RLIMIT_MEMLOCK},
+                                   {"msgqueue", RLIMIT_MSGQUEUE}, {"nice", RLIMIT_NICE},
+                                   {"nofile", RLIMIT_NOFILE},     {"nproc", RLIMIT_NPROC},
+                                   {"rss", RLIMIT_RSS},           {"rtprio", RLIMIT_RTPRIO},
+                                   {"rttime", RLIMIT_RTTIME},     {"sigpending", RLIMIT_SIGPENDING},
+                                   {"stack", RLIMIT_STACK}};
 
 Error invalid(std::string message) { return Error(ErrorKind::kInvalid, std::move(message)); }
 
@@ -44,10 +46,9 @@ const char* PreparedLaunch::keep(std::string text) {
 
 Result<void> PreparedLaunch::prepare_overlay(const Mount& mount, MountPlan& plan) {
   if (mount.lower_trees.size() > kMaxOverlayLowers)
-    return Error(ErrorKind::kLimit, "mount " + mount.target + " has " +
-                                        std::to_string(mount.lower_trees.size()) +
-                                        " layers; overlayfs takes " +
-                                        std::to_string(kMaxOverlayLowers));
+    return Error(ErrorKind::kLimit,
+                 "mount " + mount.target + " has " + std::to_string(mount.lower_trees.size()) +
+                     " layers; overlayfs takes " + std::to_string(kMaxOverlayLowers));
   auto list = std::make_unique<std::vector<const char*>>();
   for (auto it = mount.lower_trees.rbegin(); it != mount.lower_trees.rend(); ++it)
     list->push_back(keep(TRY(absolute_path(*it, "layer tree of a mount"))));
@@ -90,8 +91,8 @@ Result<void> PreparedLaunch::prepare_mount(const Mount& mount, MountPlan& plan) 
       return {};
     case Mount::Type::kFile:
       if (mount.content.size() > kMaxFileBytes)
-        return Error(ErrorKind::kLimit, "the file for mount " + mount.target +
-                                            " is larger than 64 MiB");
+        return Error(ErrorKind::kLimit,
+                     "the file for mount " + mount.target + " is larger than 64 MiB");
       plan.mode = mount.mode.value_or(0400) & 07777;
       plan.content = mount.content;
       return {};
@@ -109,8 +110,9 @@ Result<void> PreparedLaunch::prepare_limits(const RunSpec& spec) {
                      [&](const Resource& r) { return r.name == limit.name; });
     if (resource == std::end(kResources))
       return invalid("unknown ulimit \"" + limit.name + "\"")
-          .hint("known: core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, nproc, "
-                "rss, rtprio, rttime, sigpending, stack");
+          .hint(
+              "known: core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, nproc, "
+              "rss, rtprio, rttime, sigpending, stack");
     if (limit.soft > limit.hard)
       return invalid("ulimit " + limit.name + ": the soft limit " + limit_text(limit.soft) +
                      " is above the hard limit " + limit_text(limit.hard));

@@ -77,7 +77,8 @@ class RootlessTest : public ::testing::Test {
     ASSERT_EQ(::mkdir(store_.c_str(), 0755), 0);
     ASSERT_EQ(::chown(store_.c_str(), kNobody, kNobody), 0);
     // A chroot is such a place: the kernel refuses user namespaces to a chrooted process.
-    std::string allowed = as_nobody("", [] { return ::unshare(CLONE_NEWUSER) == 0 ? "yes" : "no"; });
+    std::string allowed =
+        as_nobody("", [] { return ::unshare(CLONE_NEWUSER) == 0 ? "yes" : "no"; });
     if (allowed != "yes") GTEST_SKIP() << "plain users may not make user namespaces here";
   }
 
@@ -215,9 +216,8 @@ TEST_F(RootlessTest, MountsInBothModes) {
   });
   EXPECT_NE(text.find("set the owner of mount /secret"), std::string::npos) << text;
   if (::access("/usr/bin/newuidmap", X_OK) != 0) GTEST_SKIP() << "needs package uidmap";
-  text = as_nobody(kRange, [&] {
-    return step(store_ + "/c", kUseMounts, "", some_mounts(store_ + "/c", 7));
-  });
+  text = as_nobody(
+      kRange, [&] { return step(store_ + "/c", kUseMounts, "", some_mounts(store_ + "/c", 7)); });
   EXPECT_EQ(text.substr(0, text.find("/bin/sh")), "1|secret\ntree\n400,7\n700,7\n") << text;
 }
 

@@ -177,8 +177,7 @@ class StepMounts {
     // plain bind of a single tree would show its marks of deleted files.
     if (view.lower_count < (upper < 0 ? 2u : 1u))
       const_cast<const char**>(mount.lowers)[view.lower_count++] = empty.c_str();
-    if (view.lower_count < 2 && upper < 0)
-      return mount_empty(mount);
+    if (view.lower_count < 2 && upper < 0) return mount_empty(mount);
     mount_overlay(report_, view, upper, place.c_str());
     int root = ::open(place.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root < 0) report_.fail("open", place.view(), errno);

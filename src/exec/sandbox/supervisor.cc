@@ -141,8 +141,8 @@ void add_home(const LaunchPlan& plan) {
 int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     report.fail("make private", "the mounts", errno);
-  RootPlan root_plan{plan.lowers, plan.lower_count, plan.upper, plan.work, plan.userxattr,
-                     plan.insecure && !plan.user_namespace};
+  RootPlan root_plan{plan.lowers, plan.lower_count, plan.upper,
+                     plan.work,   plan.userxattr,   plan.insecure && !plan.user_namespace};
   ImageRoot root = mount_image_root(report, root_plan);
   plan.stubs->begin(report, root.root_fd, root.upper_fd);
   mount_system(report, plan, root.root_fd);

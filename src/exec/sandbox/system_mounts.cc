@@ -99,8 +99,8 @@ class SystemMounts {
   void mount_dev() {
     const Option options[] = {{"mode", "755"}, {"size", "65536k"}};
     bool nodes = plan_.insecure && !plan_.user_namespace;
-    dev_fd_ = try_new_filesystem("tmpfs", options, 2,
-                                 MOUNT_ATTR_NOSUID | (nodes ? 0 : MOUNT_ATTR_NODEV));
+    dev_fd_ =
+        try_new_filesystem("tmpfs", options, 2, MOUNT_ATTR_NOSUID | (nodes ? 0 : MOUNT_ATTR_NODEV));
     if (dev_fd_ < 0) report_.fail("mount new", "tmpfs for /dev", errno);
     for (const Link& link : kDeviceLinks) ::symlinkat(link.target, dev_fd_, link.name);
     for (const char* name : {"pts", "shm", "mqueue", kEmptyName})
