@@ -16,10 +16,9 @@ struct Emulator {
   std::string_view qemu;
 };
 constexpr Emulator kEmulators[] = {
-    {"amd64", "x86_64"},       {"386", "i386"},         {"arm64", "aarch64"},
-    {"arm", "arm"},            {"riscv64", "riscv64"},  {"ppc64le", "ppc64le"},
-    {"ppc64", "ppc64"},        {"s390x", "s390x"},      {"mips64le", "mips64el"},
-    {"mips64", "mips64"},      {"mipsle", "mipsel"},    {"mips", "mips"},
+    {"amd64", "x86_64"},       {"386", "i386"},        {"arm64", "aarch64"}, {"arm", "arm"},
+    {"riscv64", "riscv64"},    {"ppc64le", "ppc64le"}, {"ppc64", "ppc64"},   {"s390x", "s390x"},
+    {"mips64le", "mips64el"},  {"mips64", "mips64"},   {"mipsle", "mipsel"}, {"mips", "mips"},
     {"loong64", "loongarch64"}};
 
 // 32-bit programs run on their 64-bit kernels. (Some arm64 machines cannot; a step then
@@ -51,8 +50,9 @@ Handler find_handler(std::string_view qemu) {
     if (!text || !text->starts_with("enabled")) continue;
     std::string interpreter = "-" + std::string(qemu);
     size_t line = text->find("interpreter ");
-    std::string program =
-        line == std::string::npos ? "" : text->substr(line + 12, text->find('\n', line) - line - 12);
+    std::string program = line == std::string::npos
+                              ? ""
+                              : text->substr(line + 12, text->find('\n', line) - line - 12);
     bool matches = name.ends_with(interpreter) || program.ends_with(interpreter) ||
                    program.ends_with(interpreter + "-static");
     if (!matches) continue;
@@ -67,14 +67,16 @@ Handler find_handler(std::string_view qemu) {
 std::optional<std::string> why_cannot_execute(const oci::Platform& platform) {
   oci::Platform wanted = platform.normalized();
   oci::Platform host = oci::Platform::host().normalized();
-  std::string start = "programs of " + wanted.str() + " cannot run on this host (" + host.str() + "): ";
+  std::string start =
+      "programs of " + wanted.str() + " cannot run on this host (" + host.str() + "): ";
   if (wanted.os != host.os)
-    return start + "another operating system needs a builder of its own; use COPY and ADD only, or "
-                   "build there";
+    return start +
+           "another operating system needs a builder of its own; use COPY and ADD only, or "
+           "build there";
   if (runs_natively(host.architecture, wanted.architecture)) return std::nullopt;
-  const Emulator* emulator = std::find_if(
-      std::begin(kEmulators), std::end(kEmulators),
-      [&](const Emulator& e) { return e.architecture == wanted.architecture; });
+  const Emulator* emulator =
+      std::find_if(std::begin(kEmulators), std::end(kEmulators),
+                   [&](const Emulator& e) { return e.architecture == wanted.architecture; });
   if (emulator == std::end(kEmulators))
     return start + "no emulator is known for this architecture; build on a machine of that kind";
   std::string qemu = "qemu-" + std::string(emulator->qemu);
@@ -88,8 +90,10 @@ std::optional<std::string> why_cannot_execute(const oci::Platform& platform) {
     case Handler::kNone:
       break;
   }
-  return start + "no handler for it in /proc/sys/fs/binfmt_misc; install qemu-user-static and "
-                 "binfmt-support, which register " + qemu;
+  return start +
+         "no handler for it in /proc/sys/fs/binfmt_misc; install qemu-user-static and "
+         "binfmt-support, which register " +
+         qemu;
 }
 
 }  // namespace kasane::exec

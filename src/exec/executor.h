@@ -34,21 +34,21 @@ struct Mount {
     kSocket,   // `source`: a unix socket of the host, seen at `target` (ssh agent)
   };
   Type type = Type::kBind;
-  std::string source;   // kBind, kSocket: host path (already resolved and checked by the caller)
-  std::string target;   // absolute path inside the image
+  std::string source;  // kBind, kSocket: host path (already resolved and checked by the caller)
+  std::string target;  // absolute path inside the image
   bool read_only = true;
-  uint64_t size_bytes = 0;       // kTmpfs; 0 = kernel default
-  std::optional<uint32_t> mode;  // permission bits
-  uint32_t uid = 0, gid = 0;     // as the step sees them
-  std::string content;           // kFile
-  std::vector<std::string> lower_trees;  // kOverlay, lowest first; may be empty (scratch)
+  uint64_t size_bytes = 0;                    // kTmpfs; 0 = kernel default
+  std::optional<uint32_t> mode = {};          // permission bits
+  uint32_t uid = 0, gid = 0;                  // as the step sees them
+  std::string content = {};                   // kFile
+  std::vector<std::string> lower_trees = {};  // kOverlay, lowest first; may be empty (scratch)
   // kOverlay: path inside the merged view (symlinks confined to it) that is mounted, a
   // file or a directory; "" = the root of the view. Missing: an error that names it.
-  std::string sub_path;
+  std::string sub_path = {};
   // kOverlay: where writes go, on a file system that can hold an overlayfs upper
   // directory: the caller's, new and empty, or a persistent cache directory as upper_dir.
   // Empty when read_only.
-  std::string upper_dir, work_dir;
+  std::string upper_dir = {}, work_dir = {};
 };
 
 // A resource limit by docker's name: "nofile", "nproc", "core", "stack"... . UINT64_MAX

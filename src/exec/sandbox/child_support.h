@@ -66,6 +66,8 @@ struct StatusMessage {
   int32_t exit_status;
   int32_t signal;
   uint64_t max_rss_bytes;
+  uint64_t user_ns;
+  uint64_t system_ns;
   char action[64];
   char text[1024];  // kSetupError: the object; kExecError: the whole sentence
 };

@@ -19,23 +19,6 @@ int open_directory(const Reporter& report, const char* path, int flags) {
   return fd;
 }
 
-// The merged root shows the upper directory's own metadata, so it must look like the
-// image's root: a step that does not touch it leaves it equal.
-void copy_root_metadata(const Reporter& report, const RootPlan& plan, int upper_fd,
-                        timespec& mtime) {
-  struct stat st;
-  if (plan.lower_count == 0) {
-    if (::fchmod(upper_fd, 0755) != 0) report.fail("chmod", plan.upper, errno);
-    if (::fstat(upper_fd, &st) != 0) report.fail("stat", plan.upper, errno);
-    mtime = st.st_mtim;
-    return;
-  }
-  if (::stat(plan.lowers[0], &st) != 0) report.fail("stat", plan.lowers[0], errno);
-  if (::fchown(upper_fd, st.st_uid, st.st_gid) != 0) report.fail("chown", plan.upper, errno);
-  if (::fchmod(upper_fd, st.st_mode & 07777) != 0) report.fail("chmod", plan.upper, errno);
-  mtime = st.st_mtim;
-}
-
 void shape_upper(const Reporter& report, const RootPlan& plan, int upper_fd) {
   timespec times[2];
   times[0].tv_sec = 0;
@@ -55,26 +38,47 @@ void mount_empty_lower(const Reporter& report, const char* path) {
 
 }  // namespace
 
+// The merged root shows the upper directory's own metadata, so it must look like the
+// image's root: a step that does not touch it leaves it equal.
+void copy_root_metadata(const Reporter& report, const RootPlan& plan, int upper_fd,
+                        timespec& mtime) {
+  struct stat st;
+  if (plan.lower_count == 0) {
+    if (::fchmod(upper_fd, 0755) != 0) report.fail("chmod", plan.upper, errno);
+    if (::fstat(upper_fd, &st) != 0) report.fail("stat", plan.upper, errno);
+    mtime = st.st_mtim;
+    return;
+  }
+  if (::stat(plan.lowers[0], &st) != 0) report.fail("stat", plan.lowers[0], errno);
+  if (::fchown(upper_fd, st.st_uid, st.st_gid) != 0) report.fail("chown", plan.upper, errno);
+  if (::fchmod(upper_fd, st.st_mode & 07777) != 0) report.fail("chmod", plan.upper, errno);
+  mtime = st.st_mtim;
+}
+
 // The descriptors opened here stay open in the supervisor: O_PATH, close-on-exec.
-void mount_overlay(const Reporter& report, const RootPlan& plan, int upper_fd) {
-  int work_fd = open_directory(report, plan.work, O_PATH | O_DIRECTORY | O_CLOEXEC);
+void mount_overlay(const Reporter& report, const RootPlan& plan, int upper_fd,
+                   const char* mount_point) {
   FixedText<4096> data;
   data.add("lowerdir=");
   for (size_t i = 0; i < plan.lower_count; ++i) {
     int fd = open_directory(report, plan.lowers[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
     data.add(i == 0 ? "" : ":").add_number(static_cast<uint64_t>(fd));
   }
-  data.add(",upperdir=").add_number(static_cast<uint64_t>(upper_fd));
-  data.add(",workdir=").add_number(static_cast<uint64_t>(work_fd));
   // Pinned, because host defaults vary and change the form of the upper directory.
   // nofollow: a layer may not plant redirects. volatile: no fsync of the step reaches
   // the disk and the unmount does not sync; the store syncs once when it commits.
-  data.add(",index=off,metacopy=off,redirect_dir=nofollow,xino=off,volatile");
+  data.add(",index=off,metacopy=off,redirect_dir=nofollow,xino=off");
+  if (upper_fd >= 0) {
+    int work_fd = open_directory(report, plan.work, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    data.add(",volatile,upperdir=").add_number(static_cast<uint64_t>(upper_fd));
+    data.add(",workdir=").add_number(static_cast<uint64_t>(work_fd));
+  }
   if (plan.userxattr) data.add(",userxattr");
-  if (data.overflowed()) report.fail("mount overlay of too many layers on", plan.upper, E2BIG);
+  if (data.overflowed()) report.fail("mount overlay of too many layers on", mount_point, E2BIG);
   if (::chdir("/proc/self/fd") != 0) report.fail("change directory to", "/proc/self/fd", errno);
-  if (::mount("overlay", plan.upper, "overlay", MS_NODEV, data.c_str()) != 0)
-    report.fail("mount overlay on", plan.upper, errno);
+  unsigned long flags = (plan.devices ? 0 : MS_NODEV) | (upper_fd < 0 ? MS_RDONLY : 0);
+  if (::mount("overlay", mount_point, "overlay", flags, data.c_str()) != 0)
+    report.fail("mount overlay on", mount_point, errno);
   if (::chdir("/") != 0) report.fail("change directory to", "/", errno);
 }
 
@@ -88,7 +92,7 @@ ImageRoot mount_image_root(const Reporter& report, const RootPlan& plan) {
     actual.lowers = empty_lower;
     actual.lower_count = 1;
   }
-  mount_overlay(report, actual, upper_fd);
+  mount_overlay(report, actual, upper_fd, plan.upper);
   return {open_directory(report, plan.upper, kDirectoryFlags), upper_fd};
 }
 

@@ -2,6 +2,8 @@
 // mount namespace.
 #pragma once
 
+#include <ctime>
+
 #include "exec/sandbox/child_support.h"
 
 namespace kasane::exec {
@@ -16,6 +18,7 @@ struct RootPlan {
   const char* upper;  // empty directory
   const char* work;
   bool userxattr;
+  bool devices = false;  // device nodes in it work (only with Security::kInsecure)
 };
 
 struct ImageRoot {
@@ -28,10 +31,17 @@ struct ImageRoot {
 // but not use them, which stands in for a device cgroup. Ends the process on failure.
 ImageRoot mount_image_root(const Reporter& report, const RootPlan& plan);
 
-// Only the overlay: used by the probe too. Paths in the mount data are descriptor
+// Only the overlay, on `mount_point`: used by the probe and for mounts of the step too.
+// With upper_fd -1 it is read-only and needs two lowers. Paths in the mount data are descriptor
 // numbers, relative to /proc/self/fd: 500 lowers fit into the page that mount(2) takes,
 // and no character of a path needs escaping. Changes the working directory.
-void mount_overlay(const Reporter& report, const RootPlan& plan, int upper_fd);
+void mount_overlay(const Reporter& report, const RootPlan& plan, int upper_fd,
+                   const char* mount_point);
+
+// Makes the directory look like the topmost lower: owner and mode are set, the time of
+// modification is returned. Without lowers only the mode is set.
+void copy_root_metadata(const Reporter& report, const RootPlan& plan, int upper_fd,
+                        timespec& mtime);
 
 // Makes root_fd "/", lets go of the host's root.
 void enter_image_root(const Reporter& report, int root_fd);

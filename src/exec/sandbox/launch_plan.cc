@@ -22,21 +22,6 @@ constexpr size_t kArgStart = 48, kArgEnd = 49, kEnvStart = 50, kEnvEnd = 51;
 
 Error invalid(std::string message) { return Error(ErrorKind::kInvalid, std::move(message)); }
 
-Result<void> check_text(std::string_view text, const char* what) {
-  if (text.find('\0') == std::string_view::npos) return {};
-  return invalid(std::string(what) + " holds a NUL byte");
-}
-
-Result<std::string> absolute_path(const std::string& path, const char* what) {
-  TRY(check_text(path, what));
-  if (path.empty()) return invalid(std::string(what) + " is empty");
-  if (path[0] == '/') return path;
-  std::error_code error;
-  std::filesystem::path result = std::filesystem::absolute(path, error);
-  if (error) return Error::from_errno(error.value(), "find the absolute path of " + path);
-  return result.string();
-}
-
 // Where this process keeps its arguments and environment.
 Result<void> find_secrets(HostFacts& facts) {
   UniqueFd fd = TRY(open_file("/proc/self/stat", O_RDONLY));
@@ -60,6 +45,21 @@ Result<void> find_secrets(HostFacts& facts) {
 }
 
 }  // namespace
+
+Result<void> check_text(std::string_view text, const char* what) {
+  if (text.find('\0') == std::string_view::npos) return {};
+  return invalid(std::string(what) + " holds a NUL byte");
+}
+
+Result<std::string> absolute_path(const std::string& path, const char* what) {
+  TRY(check_text(path, what));
+  if (path.empty()) return invalid(std::string(what) + " is empty");
+  if (path[0] == '/') return path;
+  std::error_code error;
+  std::filesystem::path result = std::filesystem::absolute(path, error);
+  if (error) return Error::from_errno(error.value(), "find the absolute path of " + path);
+  return result.string();
+}
 
 Result<HostFacts> collect_host_facts(SandboxMode mode) {
   HostFacts facts;
@@ -87,7 +87,10 @@ Result<std::unique_ptr<PreparedLaunch>> PreparedLaunch::make(const RunSpec& spec
   plan.secrets_end = facts.secrets_end;
   TRY(launch->prepare_root(spec));
   TRY(launch->prepare_mounts(spec));
+  TRY(launch->prepare_limits(spec));
   TRY(launch->prepare_process(spec));
+  plan.insecure = spec.security == Security::kInsecure;
+  if (spec.terminal_fd) plan.pty_master = &launch->pty_master_;
   // Their large arrays stay untouched, or every step would pay for the pages.
   launch->stubs_ = std::make_unique_for_overwrite<StubJournal>();
   launch->identity_ = std::make_unique_for_overwrite<UserIdentity>();
@@ -115,25 +118,20 @@ Result<void> PreparedLaunch::prepare_root(const RunSpec& spec) {
 }
 
 Result<void> PreparedLaunch::prepare_mounts(const RunSpec& spec) {
-  auto keep = [this](std::string text) {
-    texts_.push_back(std::make_unique<std::string>(std::move(text)));
-    return texts_.back()->c_str();
-  };
+  uint64_t secret_bytes = 0;
   for (const Mount& mount : spec.mounts) {
-    TRY(check_text(mount.target, "mount target"));
-    if (!mount.target.starts_with('/'))
-      return invalid("mount target \"" + mount.target + "\" is not absolute");
-    if (mount.target.find_first_not_of('/') == std::string::npos)
-      return invalid("a mount may not cover the root of the image");
-    MountPlan plan{mount.type, nullptr, keep(mount.target), nullptr, mount.read_only};
-    if (mount.type == Mount::Type::kBind)
-      plan.source = keep(TRY(absolute_path(mount.source, "mount source")));
-    else if (mount.size_bytes != 0)
-      plan.size_bytes = keep(std::to_string(mount.size_bytes));
+    MountPlan plan;
+    TRY(prepare_mount(mount, plan));
     mounts_.push_back(plan);
+    // A page each and some for the tree; pages may be 64 KiB.
+    if (mount.type == Mount::Type::kFile) secret_bytes += mount.content.size() + (128 << 10);
   }
   plan_.mounts = mounts_.data();
   plan_.mount_count = mounts_.size();
+  plan_.secrets_size = keep(std::to_string(secret_bytes));
+  constexpr uint64_t kDefaultShm = 64 << 20;
+  plan_.shm_size =
+      keep(std::to_string(spec.shm_size_bytes != 0 ? spec.shm_size_bytes : kDefaultShm));
   plan_.own_network = spec.network == Network::kNone;
   TRY(check_text(spec.hostname, "host name"));
   if (spec.hostname.size() > kMaxHostname) return invalid("the host name is longer than 64 bytes");

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <linux/filter.h>
+#include <sys/resource.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -20,11 +21,29 @@
 namespace kasane::exec {
 
 struct MountPlan {
-  Mount::Type type;
-  const char* source;      // kBind
-  const char* target;      // absolute
-  const char* size_bytes;  // kTmpfs: decimal text, or null
-  bool read_only;
+  Mount::Type type = Mount::Type::kBind;
+  const char* source = nullptr;      // kBind, kSocket
+  const char* target = nullptr;      // absolute
+  const char* size_bytes = nullptr;  // kTmpfs: decimal text, or null
+  bool read_only = true;
+  const char* mode_text = nullptr;  // kTmpfs: octal
+  const char* uid_text = nullptr;   // kTmpfs: decimal
+  const char* gid_text = nullptr;
+  uint32_t mode = 0;  // kFile
+  uint32_t uid = 0, gid = 0;
+  std::string_view content;
+  const char* const* lowers = nullptr;  // kOverlay: topmost first, with a spare slot
+  size_t lower_count = 0;
+  const char* sub_path = nullptr;
+  const char* upper = nullptr;  // null when read-only
+  const char* work = nullptr;
+};
+
+// One setrlimit(2) of the step.
+struct LimitPlan {
+  int resource;
+  const char* name;
+  rlim_t soft, hard;
 };
 
 struct LaunchPlan {
@@ -36,6 +55,8 @@ struct LaunchPlan {
   bool userxattr = false;
   const MountPlan* mounts = nullptr;
   size_t mount_count = 0;
+  const char* shm_size = nullptr;      // decimal text
+  const char* secrets_size = nullptr;  // of the tmpfs for kFile, decimal text
   std::string_view hosts;
   std::string_view resolv_conf;
   int cpu_count = 0;
@@ -56,6 +77,9 @@ struct LaunchPlan {
   std::string_view path;  // PATH for the lookup of argv[0]
   const sock_filter* filter = nullptr;
   size_t filter_size = 0;
+  bool insecure = false;
+  const LimitPlan* limits = nullptr;
+  size_t limit_count = 0;
 
   // The builder's argv and environment, wiped in the supervisor's copy: any process of
   // the step may read /proc/1/cmdline (reference B15).
@@ -68,11 +92,13 @@ struct LaunchPlan {
   int builder_fd = -1;  // pidfd of the builder
   int stdout_fd = -1;
   int stderr_fd = -1;
+  int pty_fd = -1;  // socket that takes the master of the step's terminal; -1: none
 
   // Scratch.
   StubJournal* stubs = nullptr;
   UserIdentity* identity = nullptr;
   FixedText<4200>* home = nullptr;  // "HOME=..."
+  int* pty_master = nullptr;        // null without a terminal
 };
 
 // Host facts that do not change while an executor lives.
@@ -87,6 +113,11 @@ struct HostFacts {
 };
 Result<HostFacts> collect_host_facts(SandboxMode mode);
 
+// kInvalid when the text holds a NUL byte, or the path is empty; relative ones are made
+// absolute.
+Result<void> check_text(std::string_view text, const char* what);
+Result<std::string> absolute_path(const std::string& path, const char* what);
+
 // Checks a RunSpec and turns it into a plan. Owns all memory of the plan; `facts` must
 // outlive it. Not copyable, used by one thread.
 class PreparedLaunch {
@@ -98,7 +129,11 @@ class PreparedLaunch {
   PreparedLaunch() = default;
   Result<void> prepare_root(const RunSpec& spec);
   Result<void> prepare_mounts(const RunSpec& spec);
+  Result<void> prepare_mount(const Mount& mount, MountPlan& plan);
+  Result<void> prepare_overlay(const Mount& mount, MountPlan& plan);
+  Result<void> prepare_limits(const RunSpec& spec);
   Result<void> prepare_process(const RunSpec& spec);
+  const char* keep(std::string text);
 
   LaunchPlan plan_;
   std::vector<std::string> lowers_;
@@ -106,6 +141,9 @@ class PreparedLaunch {
   std::string upper_, work_, hostname_, user_, cwd_, hosts_, path_;
   std::vector<MountPlan> mounts_;
   std::vector<std::unique_ptr<std::string>> texts_;
+  std::vector<std::unique_ptr<std::vector<const char*>>> lists_;
+  std::vector<LimitPlan> limits_;
+  int pty_master_ = -1;
   std::vector<std::string> argv_, env_;
   std::vector<char*> argv_pointers_, env_pointers_;
   std::unique_ptr<StubJournal> stubs_;

@@ -30,8 +30,12 @@ class Child {
 
 // Runs `plan` with the id maps (only used with plan.user_namespace). See Executor::run.
 // The calling thread must live until this returns: the supervisor dies with it.
-Result<RunOutcome> launch_step(LaunchPlan& plan, const IdMaps& maps, const LogCallback& log,
-                               std::stop_token stop);
+struct LaunchOptions {
+  uint64_t memory_limit_bytes = 0;
+  std::optional<int> terminal_fd;
+};
+Result<RunOutcome> launch_step(LaunchPlan& plan, const IdMaps& maps, const LaunchOptions& options,
+                               const LogCallback& log, std::stop_token stop);
 
 // What a kSetupError means to the user, with a hint that names the missing setting.
 Error explain_setup_error(const StatusMessage& message);

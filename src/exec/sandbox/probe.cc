@@ -100,7 +100,7 @@ void exercise_overlay(const Reporter& report, const ProbePlan& plan, int upper_f
     report.fail("make private", "the mounts", errno);
   int upper_fd = ::open(plan.root.upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (upper_fd < 0) report.fail("open", plan.root.upper, errno);
-  mount_overlay(report, plan.root, upper_fd);
+  mount_overlay(report, plan.root, upper_fd, plan.root.upper);
   exercise_overlay(report, plan, upper_fd);
   report.send(Reporter::make(StatusMessage::Kind::kExit, "", ""));
   ::_exit(0);

@@ -37,7 +37,8 @@ bool become_nobody(const std::string& directory, const std::string& subids) {
 }
 
 // One RUN as the user, with a busybox layer; "status|stdout|stderr|error".
-std::string step(const std::string& store, const std::string& script, const std::string& user) {
+std::string step(const std::string& store, const std::string& script, const std::string& user,
+                 const std::vector<Mount>& mounts = {}) {
   fs::create_directories(store + "/layer/bin");
   if (!fs::exists(store + "/layer/bin/sh")) {
     fs::copy_file("/bin/busybox", store + "/layer/bin/busybox");
@@ -51,6 +52,7 @@ std::string step(const std::string& store, const std::string& script, const std:
   spec.argv = {"/bin/sh", "-c", script};
   spec.env = {"PATH=/bin"};
   spec.user = user;
+  spec.mounts = mounts;
   spec.lower_trees = {store + "/layer"};
   spec.upper_dir = store + "/upper";
   spec.work_dir = store + "/work";
@@ -75,7 +77,8 @@ class RootlessTest : public ::testing::Test {
     ASSERT_EQ(::mkdir(store_.c_str(), 0755), 0);
     ASSERT_EQ(::chown(store_.c_str(), kNobody, kNobody), 0);
     // A chroot is such a place: the kernel refuses user namespaces to a chrooted process.
-    std::string allowed = as_nobody("", [] { return ::unshare(CLONE_NEWUSER) == 0 ? "yes" : "no"; });
+    std::string allowed =
+        as_nobody("", [] { return ::unshare(CLONE_NEWUSER) == 0 ? "yes" : "no"; });
     if (allowed != "yes") GTEST_SKIP() << "plain users may not make user namespaces here";
   }
 
@@ -169,6 +172,53 @@ TEST_F(RootlessTest, SingleIdMode) {
             "0|0\n");
   std::string other = as_nobody("other:1:2\n", [&] { return step(store_ + "/b", "id", "33"); });
   EXPECT_NE(other.find("switch to user 33"), std::string::npos) << other;
+}
+
+std::vector<Mount> some_mounts(const std::string& store, uint32_t owner) {
+  write(store + "/tree/dir/file", "tree\n");
+  fs::create_directories(store + "/discard");
+  fs::create_directories(store + "/discard-work");
+  Mount file;
+  file.type = Mount::Type::kFile;
+  file.target = "/secret";
+  file.content = "secret\n";
+  file.uid = file.gid = owner;
+  Mount view;
+  view.type = Mount::Type::kOverlay;
+  view.target = "/view";
+  view.lower_trees = {store + "/tree"};
+  view.sub_path = "dir";
+  Mount discarded = view;
+  discarded.target = "/writable";
+  discarded.read_only = false;
+  discarded.upper_dir = store + "/discard";
+  discarded.work_dir = store + "/discard-work";
+  Mount memory;
+  memory.type = Mount::Type::kTmpfs;
+  memory.target = "/memory";
+  memory.mode = 0700;
+  memory.uid = owner;
+  return {file, view, discarded, memory};
+}
+
+constexpr const char* kUseMounts =
+    "cat /secret /view/file; rm /writable/file; stat -c %a,%u /secret /memory; echo x > /view/y";
+
+TEST_F(RootlessTest, MountsInBothModes) {
+  std::string text = as_nobody("other:1:2\n", [&] {
+    return step(store_ + "/a", kUseMounts, "", some_mounts(store_ + "/a", 0));
+  });
+  EXPECT_EQ(text.substr(0, text.find("/bin/sh")), "1|secret\ntree\n400,0\n700,0\n") << text;
+  EXPECT_NE(text.find("Read-only"), std::string::npos) << text;
+  EXPECT_FALSE(fs::exists(store_ + "/a/upper/secret"));
+  text = as_nobody("other:1:2\n", [&] {
+    return step(store_ + "/b", kUseMounts, "", some_mounts(store_ + "/b", 7));
+  });
+  EXPECT_NE(text.find("set the owner of mount /secret"), std::string::npos) << text;
+  if (::access("/usr/bin/newuidmap", X_OK) != 0) GTEST_SKIP() << "needs package uidmap";
+  text = as_nobody(
+      kRange, [&] { return step(store_ + "/c", kUseMounts, "", some_mounts(store_ + "/c", 7)); });
+  EXPECT_EQ(text.substr(0, text.find("/bin/sh")), "1|secret\ntree\n400,7\n700,7\n") << text;
 }
 
 TEST_F(RootlessTest, MissingSettingsAreNamed) {

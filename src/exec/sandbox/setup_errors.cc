@@ -69,6 +69,21 @@ Error explain_setup_error(const StatusMessage& message) {
   if (action.starts_with("mount below /proc"))
     return Error(ErrorKind::kInvalid, "mount target " + std::string(message.text) +
                                           " lies below /proc or /sys, which is not allowed");
+  if ((action == "set the owner of mount" || action == "mount new tmpfs for") &&
+      message.error == EINVAL)
+    return unsupported(message.error, what)
+        .hint(
+            "its uid or gid is not mapped for this user; give the user ids in /etc/subuid and "
+            "/etc/subgid, use uid=0 and gid=0, or build as root");
+  if (action == "set ulimit")
+    return Error(ErrorKind::kInvalid, "ulimit " + std::string(message.text) +
+                                          ": the value is above the hard limit of this host");
+  if (action == "create mount point" && message.error == EROFS)
+    return Error::from_errno(message.error, what)
+        .context("prepare RUN")
+        .hint(
+            "it lies in another mount of the step that is read-only: mount that one with rw, or "
+            "create the target in its source");
   std::string_view hint = hint_for(action, message.error);
   if (hint.empty()) return Error::from_errno(message.error, what).context("prepare RUN");
   return unsupported(message.error, what).context("prepare RUN").hint(std::string(hint));

@@ -5,6 +5,7 @@
 #include <linux/close_range.h>
 #include <linux/keyctl.h>
 #include <linux/seccomp.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -24,7 +25,7 @@ constexpr int kCapabilities[] = {
     CAP_KILL,    CAP_SYS_CHROOT,   CAP_NET_BIND_SERVICE, CAP_AUDIT_WRITE};
 
 // Never above what we inherited; a limit that cannot be set is left alone.
-void set_limits() {
+void set_default_limits() {
   rlimit core{0, 0};
   ::setrlimit(RLIMIT_CORE, &core);
   rlimit files;
@@ -34,6 +35,27 @@ void set_limits() {
   if (files.rlim_max > kHardFiles) files.rlim_max = kHardFiles;
   files.rlim_cur = files.rlim_max < kSoftFiles ? files.rlim_max : kSoftFiles;
   ::setrlimit(RLIMIT_NOFILE, &files);
+}
+
+void set_limits(const Reporter& report, const LaunchPlan& plan) {
+  set_default_limits();
+  for (size_t i = 0; i < plan.limit_count; ++i) {
+    const LimitPlan& limit = plan.limits[i];
+    rlimit value{limit.soft, limit.hard};
+    if (::setrlimit(static_cast<__rlimit_resource>(limit.resource), &value) != 0)
+      report.fail("set ulimit", limit.name, errno);
+  }
+}
+
+// The terminal becomes the three standard streams and controls the new session.
+void set_terminal(const Reporter& report, const LaunchPlan& plan) {
+  int slave = ::ioctl(*plan.pty_master, TIOCGPTPEER, O_RDWR | O_NOCTTY);
+  if (slave < 0) report.fail("open", "the terminal of the step", errno);
+  if (::ioctl(slave, TIOCSCTTY, 0) != 0) report.fail("take", "the controlling terminal", errno);
+  (void)!::fchown(slave, plan.identity->uid, static_cast<gid_t>(-1));
+  int high = ::fcntl(slave, F_DUPFD_CLOEXEC, 3);
+  if (high < 0 || ::dup2(high, 0) < 0 || ::dup2(high, 1) < 0 || ::dup2(high, 2) < 0)
+    report.fail("duplicate", "the terminal of the step", errno);
 }
 
 void set_stdio(const Reporter& report, const LaunchPlan& plan) {
@@ -96,13 +118,16 @@ void load_filter(const Reporter& report, const LaunchPlan& plan) {
 void take_identity(const Reporter& report, const LaunchPlan& plan) {
   const UserIdentity& id = *plan.identity;
   ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr, 0, 0, 0);
-  drop_bounding_set(report, default_capabilities());
+  uint64_t wanted = plan.insecure ? ~uint64_t{0} : default_capabilities();
+  drop_bounding_set(report, wanted);
   ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   set_groups(report, plan);
-  if (plan.single_id) ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  load_filter(report, plan);
+  if (!plan.insecure) {
+    if (plan.single_id) ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    load_filter(report, plan);
+  }
   if (raw_setresuid(id.uid) != 0) report.fail("switch to user", plan.user, errno);
-  set_capabilities(report, id.uid == 0 ? default_capabilities() : 0);
+  set_capabilities(report, id.uid == 0 ? wanted : 0);
 }
 
 }  // namespace
@@ -115,14 +140,17 @@ uint64_t default_capabilities() {
 
 void run_step(const Reporter& report, const LaunchPlan& plan, int cwd_fd) {
   ::setsid();
-  set_limits();
+  set_limits(report, plan);
   if (::fchdir(cwd_fd) != 0) report.fail("enter working directory", plan.cwd, errno);
   // A directory outside the root would show as "(unreachable)...".
   char cwd[4096];
   if (::syscall(SYS_getcwd, cwd, sizeof cwd) < 0 || cwd[0] != '/')
     report.fail("enter working directory", plan.cwd, EXDEV);
   ::umask(022);
-  set_stdio(report, plan);
+  if (plan.pty_master != nullptr)
+    set_terminal(report, plan);
+  else
+    set_stdio(report, plan);
   take_identity(report, plan);
   ::syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
   unblock_all_signals();

@@ -21,21 +21,23 @@
 #include "exec/sandbox/image_root.h"
 #include "exec/sandbox/step.h"
 #include "exec/sandbox/system_mounts.h"
+#include "exec/sandbox/terminal.h"
 #include "exec/sandbox/tree_walk.h"
 
 namespace kasane::exec {
 namespace {
 
 void keep_only_our_descriptors(const LaunchPlan& plan) {
-  int keep[] = {plan.status_fd, plan.go_fd, plan.builder_fd, plan.stdout_fd, plan.stderr_fd};
-  constexpr size_t kCount = sizeof keep / sizeof keep[0];
-  for (size_t i = 1; i < kCount; ++i)
+  int keep[] = {plan.status_fd, plan.go_fd,     plan.builder_fd,
+                plan.stdout_fd, plan.stderr_fd, plan.pty_fd};
+  const size_t count = plan.pty_fd >= 0 ? 6 : 5;
+  for (size_t i = 1; i < count; ++i)
     for (size_t j = i; j > 0 && keep[j] < keep[j - 1]; --j) {
       int swap = keep[j];
       keep[j] = keep[j - 1];
       keep[j - 1] = swap;
     }
-  close_all_except(keep, kCount);
+  close_all_except(keep, count);
 }
 
 // The step can read /proc/1/cmdline whatever we forbid, so its memory is emptied.
@@ -139,7 +141,8 @@ void add_home(const LaunchPlan& plan) {
 int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     report.fail("make private", "the mounts", errno);
-  RootPlan root_plan{plan.lowers, plan.lower_count, plan.upper, plan.work, plan.userxattr};
+  RootPlan root_plan{plan.lowers, plan.lower_count, plan.upper,
+                     plan.work,   plan.userxattr,   plan.insecure && !plan.user_namespace};
   ImageRoot root = mount_image_root(report, root_plan);
   plan.stubs->begin(report, root.root_fd, root.upper_fd);
   mount_system(report, plan, root.root_fd);
@@ -186,6 +189,11 @@ int wait_for_step(const Reporter& report, const LaunchPlan& plan, pid_t step) {
   return status;
 }
 
+uint64_t nanoseconds(const timeval& time) {
+  return static_cast<uint64_t>(time.tv_sec) * 1000000000 +
+         static_cast<uint64_t>(time.tv_usec) * 1000;
+}
+
 // Background children must not live on, nor hold the step's pipes (reference B21c).
 void kill_the_rest() {
   ::kill(-1, SIGKILL);
@@ -212,9 +220,12 @@ void supervise(const LaunchPlan& plan) {
   settle(report, plan);
   int cwd_fd = make_sandbox(report, plan);
 
+  if (plan.pty_master != nullptr && !send_master(plan.pty_fd, *plan.pty_master))
+    report.fail("hand over", "the terminal of the step", errno);
   pid_t step = clone_process(0, nullptr);
   if (step < 0) report.fail("fork", "the step", errno);
   if (step == 0) run_step(report, plan, cwd_fd);
+  if (plan.pty_master != nullptr) ::close(*plan.pty_master);
   int status = wait_for_step(report, plan, step);
   kill_the_rest();
   plan.stubs->clean_up(kShapedDirectories,
@@ -226,6 +237,8 @@ void supervise(const LaunchPlan& plan) {
   StatusMessage message = Reporter::make(StatusMessage::Kind::kExit, "", "");
   message.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   message.exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  message.user_ns = nanoseconds(usage.ru_utime);
+  message.system_ns = nanoseconds(usage.ru_stime);
   message.max_rss_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
   report.send(message);
   ::_exit(0);

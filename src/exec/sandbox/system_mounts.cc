@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -9,13 +10,13 @@
 
 #include <cerrno>
 
+#include "exec/sandbox/host_devices.h"
+#include "exec/sandbox/mount_calls.h"
+#include "exec/sandbox/step_mounts.h"
 #include "exec/sandbox/tree_walk.h"
 
 namespace kasane::exec {
 namespace {
-
-constexpr uint64_t kInert = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-constexpr uint64_t kReadOnlyInert = kInert | MOUNT_ATTR_RDONLY;
 
 // Union of Docker's, BuildKit's and buildah's lists; what a kernel lacks is skipped.
 constexpr const char* kMasked[] = {
@@ -36,53 +37,6 @@ constexpr Link kDeviceLinks[] = {{"/proc/self/fd", "fd"},       {"/proc/self/fd/
                                  {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"},
                                  {"pts/ptmx", "ptmx"},          {"/proc/kcore", "core"}};
 
-struct Option {
-  const char* key;
-  const char* value;  // null: a flag
-};
-
-// A detached mount of a new file system, or -1 and errno.
-int try_new_filesystem(const char* type, const Option* options, size_t count, uint64_t attributes) {
-  int context = ::fsopen(type, FSOPEN_CLOEXEC);
-  if (context < 0) return -1;
-  bool good = true;
-  for (size_t i = 0; i < count && good; ++i)
-    good =
-        ::fsconfig(context, options[i].value != nullptr ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG,
-                   options[i].key, options[i].value, 0) == 0;
-  good = good && ::fsconfig(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0;
-  int mounted = -1;
-  if (good) mounted = ::fsmount(context, FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes));
-  int error = errno;
-  ::close(context);
-  errno = error;
-  return mounted;
-}
-
-bool attach(int tree_fd, int target_fd) {
-  return ::move_mount(tree_fd, "", target_fd, "",
-                      MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0;
-}
-
-// A detached copy of what `path` below dir_fd shows, with `attributes` added.
-int clone_tree(int dir_fd, const char* path, uint64_t attributes, bool recursive) {
-  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW;
-  if (path[0] == '\0') flags |= AT_EMPTY_PATH;
-  if (recursive) flags |= AT_RECURSIVE;
-  int tree = ::open_tree(dir_fd, path, flags);
-  if (tree < 0) return -1;
-  mount_attr attr{};
-  attr.attr_set = attributes;
-  unsigned set_flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
-  if (attributes != 0 && ::mount_setattr(tree, "", set_flags, &attr, sizeof attr) != 0) {
-    int error = errno;
-    ::close(tree);
-    errno = error;
-    return -1;
-  }
-  return tree;
-}
-
 class SystemMounts {
  public:
   SystemMounts(const Reporter& report, const LaunchPlan& plan, int root_fd)
@@ -91,12 +45,10 @@ class SystemMounts {
   void run() {
     mount_proc_and_sys();
     mount_dev();
-    for (const char* path : kMasked) mask(path);
-    mask_thermal_throttle();
-    for (const char* path : kReadOnly) make_read_only(path);
+    if (!plan_.insecure) close_kernel_files();
     mount_generated("etc/hosts", plan_.hosts);
     mount_generated("etc/resolv.conf", plan_.resolv_conf);
-    for (size_t i = 0; i < plan_.mount_count; ++i) mount_requested(plan_.mounts[i]);
+    mount_requested(report_, plan_, root_fd_);
     ::unlinkat(dev_fd_, kEmptyName, AT_REMOVEDIR);
     plan_.stubs->seal(report_);
   }
@@ -124,16 +76,17 @@ class SystemMounts {
   void mount_proc_and_sys() {
     mount_new("proc", nullptr, 0, kInert, own_directory(root_fd_, "proc"));
     int target = own_directory(root_fd_, "sys");
-    int sys = try_new_filesystem("sysfs", nullptr, 0, kReadOnlyInert);
+    uint64_t attributes = plan_.insecure ? kInert : kReadOnlyInert;
+    int sys = try_new_filesystem("sysfs", nullptr, 0, attributes);
     // sysfs shows a network namespace; in a user namespace that does not own one, the
     // host's mount is all there is.
     if (sys < 0 && errno == EPERM && plan_.user_namespace)
-      sys = clone_tree(AT_FDCWD, "/sys", kReadOnlyInert, true);
+      sys = clone_tree(AT_FDCWD, "/sys", attributes, true);
     if (sys < 0) report_.fail("mount new", "sysfs", errno);
     if (!attach(sys, target)) report_.fail("attach", "sysfs", errno);
     ::close(target);
     // Optional: an empty /sys/fs/cgroup is what programs see on hosts without cgroup2.
-    int group = try_new_filesystem("cgroup2", nullptr, 0, kReadOnlyInert);
+    int group = try_new_filesystem("cgroup2", nullptr, 0, attributes);
     int place = child_open_in_root(root_fd_, "sys/fs/cgroup", O_PATH | O_DIRECTORY);
     if (group >= 0 && place >= 0) attach(group, place);
     if (group >= 0) ::close(group);
@@ -145,7 +98,9 @@ class SystemMounts {
   // so nodes that the step makes in /dev are dead.
   void mount_dev() {
     const Option options[] = {{"mode", "755"}, {"size", "65536k"}};
-    dev_fd_ = try_new_filesystem("tmpfs", options, 2, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    bool nodes = plan_.insecure && !plan_.user_namespace;
+    dev_fd_ =
+        try_new_filesystem("tmpfs", options, 2, MOUNT_ATTR_NOSUID | (nodes ? 0 : MOUNT_ATTR_NODEV));
     if (dev_fd_ < 0) report_.fail("mount new", "tmpfs for /dev", errno);
     for (const Link& link : kDeviceLinks) ::symlinkat(link.target, dev_fd_, link.name);
     for (const char* name : {"pts", "shm", "mqueue", kEmptyName})
@@ -154,6 +109,7 @@ class SystemMounts {
     if (!attach(dev_fd_, target)) report_.fail("attach", "tmpfs for /dev", errno);
     ::close(target);
     for (const char* name : kDevices) bind_device(name);
+    if (plan_.insecure) add_host_devices(nodes);
     mount_dev_filesystems();
   }
 
@@ -174,6 +130,17 @@ class SystemMounts {
     ::close(tree);
   }
 
+  // Root makes the same nodes (a bind of the host's /dev would let the step change it);
+  // without root only binds work, of the few devices that are of use then.
+  void add_host_devices(bool nodes) {
+    if (nodes) {
+      copy_device_nodes(report_, "/dev", dev_fd_);
+      return;
+    }
+    for (const char* name : {"fuse", "kvm"}) bind_device(name);
+    if (::mkdirat(dev_fd_, "net", 0755) == 0) bind_device("net/tun");
+  }
+
   void mount_dev_filesystems() {
     const Option pts[] = {
         {"ptmxmode", "0666"}, {"mode", "0620"}, {"newinstance", nullptr}, {"gid", "5"}};
@@ -181,7 +148,13 @@ class SystemMounts {
     size_t pts_count = plan_.single_id ? 3 : 4;
     mount_new("devpts", pts, pts_count, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
               own_directory(dev_fd_, "pts"));
-    const Option shm[] = {{"mode", "1777"}, {"size", "65536k"}};
+    if (plan_.pty_master != nullptr) {
+      *plan_.pty_master = ::openat(dev_fd_, "pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+      int unlocked = 0;
+      if (*plan_.pty_master < 0 || ::ioctl(*plan_.pty_master, TIOCSPTLCK, &unlocked) != 0)
+        report_.fail("open", "/dev/pts/ptmx", errno);
+    }
+    const Option shm[] = {{"mode", "1777"}, {"size", plan_.shm_size}};
     mount_new("tmpfs", shm, 2, kInert, own_directory(dev_fd_, "shm"));
     int queue = try_new_filesystem("mqueue", nullptr, 0, kInert);  // optional in kernels
     if (queue < 0) return;
@@ -201,6 +174,12 @@ class SystemMounts {
     if (tree < 0 || !attach(tree, target)) report_.fail("mask", path, errno);
     ::close(tree);
     ::close(target);
+  }
+
+  void close_kernel_files() {
+    for (const char* path : kMasked) mask(path);
+    mask_thermal_throttle();
+    for (const char* path : kReadOnly) make_read_only(path);
   }
 
   void mask_thermal_throttle() {
@@ -233,38 +212,8 @@ class SystemMounts {
     ::close(file);
     int tree = clone_tree(dev_fd_, kGeneratedName, kReadOnlyInert, false);
     if (tree < 0) report_.fail("clone mount of file for", path, errno);
-    attach_in_image(tree, path, WalkKind::kFile);
+    attach_in_image(report_, plan_, root_fd_, tree, path, WalkKind::kFile);
     ::unlinkat(dev_fd_, kGeneratedName, 0);
-  }
-
-  void attach_in_image(int tree, const char* path, WalkKind kind) {
-    int target = walk_and_create(report_, root_fd_, path, kind, plan_.stubs);
-    struct statfs fs;
-    if (::fstatfs(target, &fs) != 0) report_.fail("statfs", path, errno);
-    if (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC)
-      report_.fail("mount below /proc or /sys:", path, EPERM);
-    if (!attach(tree, target)) report_.fail("mount on", path, errno);
-    ::close(target);
-    ::close(tree);
-  }
-
-  void mount_requested(const MountPlan& mount) {
-    uint64_t attributes = MOUNT_ATTR_NODEV | (mount.read_only ? MOUNT_ATTR_RDONLY : 0);
-    if (mount.type == Mount::Type::kTmpfs) {
-      const Option options[] = {{"mode", "1777"}, {"size", mount.size_bytes}};
-      int fs = try_new_filesystem("tmpfs", options, mount.size_bytes != nullptr ? 2 : 1,
-                                  attributes | MOUNT_ATTR_NOSUID);
-      if (fs < 0) report_.fail("mount new tmpfs for", mount.target, errno);
-      attach_in_image(fs, mount.target, WalkKind::kDirectory);
-      return;
-    }
-    int tree = clone_tree(AT_FDCWD, mount.source, attributes, true);
-    if (tree < 0) report_.fail("open mount source", mount.source, errno);
-    struct stat st;
-    if (::fstat(tree, &st) != 0) report_.fail("stat mount source", mount.source, errno);
-    if (S_ISLNK(st.st_mode)) report_.fail("open mount source", mount.source, ELOOP);
-    attach_in_image(tree, mount.target,
-                    S_ISDIR(st.st_mode) ? WalkKind::kDirectory : WalkKind::kFile);
   }
 
   const Reporter& report_;
