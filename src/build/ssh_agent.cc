@@ -148,8 +148,8 @@ Result<void> SshAgents::add(std::string_view argument, const std::string& auth_s
   return {};
 }
 
-Result<std::unique_ptr<SshRelay>> SshRelay::start(const std::string& path, uint32_t mode,
-                                                  const std::string& agent_socket) {
+Result<std::unique_ptr<SshRelay>> SshRelay::start(const std::string& path, uint32_t mode, uint32_t uid,
+                                                  uint32_t gid, const std::string& agent_socket) {
   std::unique_ptr<SshRelay> relay(new SshRelay());
   relay->path_ = path;
   relay->agent_socket_ = agent_socket;
@@ -160,6 +160,8 @@ Result<std::unique_ptr<SshRelay>> SshRelay::start(const std::string& path, uint3
       ::bind(relay->listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
       ::chmod(path.c_str(), mode) != 0 || ::listen(relay->listener_.get(), 16) != 0)
     return Error::from_errno(errno, "make the socket of an ssh mount");
+  if ((uid != 0 || gid != 0) && ::chown(path.c_str(), uid, gid) != 0 && errno != EPERM)
+    return Error::from_errno(errno, "set the owner of an ssh mount");
   relay->thread_ = std::thread([raw = relay.get()] { raw->serve(); });
   return relay;
 }

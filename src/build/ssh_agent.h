@@ -41,8 +41,9 @@ class SshAgents {
 // Listens on `path` and relays to the agent at `agent_socket` until it is destroyed.
 class SshRelay {
  public:
-  static Result<std::unique_ptr<SshRelay>> start(const std::string& path, uint32_t mode,
-                                                 const std::string& agent_socket);
+  // Owners other than ours only where this is allowed.
+  static Result<std::unique_ptr<SshRelay>> start(const std::string& path, uint32_t mode, uint32_t uid,
+                                                 uint32_t gid, const std::string& agent_socket);
   ~SshRelay();
 
  private:

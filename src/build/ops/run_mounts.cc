@@ -126,8 +126,9 @@ Result<void> StepMounts::add_bind(const RunMount& mount, exec::Mount& target) {
   return {};
 }
 
-Result<void> StepMounts::add_cache(const RunMount& mount, const MountContent& content,
-                                   exec::Mount& target) {
+store::CacheMountRequest StepMounts::cache_request(const RunMount& mount,
+                                                   const MountContent& content) const {
+  using Sharing = store::CacheMountRequest::Sharing;
   store::CacheMountRequest request;
   request.id = mount.id;
   request.namespace_ = build_.run.cache_namespace;
@@ -135,32 +136,44 @@ Result<void> StepMounts::add_cache(const RunMount& mount, const MountContent& co
   request.uid = mount.uid;
   request.gid = mount.gid;
   if (mount.has_from) request.base_digest = content.digest->hex();
-  switch (mount.sharing) {
-    case dockerfile::CacheSharing::kShared:
-      request.sharing = store::CacheMountRequest::Sharing::kShared;
-      break;
-    case dockerfile::CacheSharing::kPrivate:
-      request.sharing = store::CacheMountRequest::Sharing::kPrivate;
-      break;
-    case dockerfile::CacheSharing::kLocked:
-      request.sharing = store::CacheMountRequest::Sharing::kLocked;
-      break;
+  if (mount.sharing == dockerfile::CacheSharing::kPrivate) request.sharing = Sharing::kPrivate;
+  // Only one overlay at a time may write to a directory.
+  if (mount.sharing == dockerfile::CacheSharing::kLocked || mount.has_from || !mount.source.empty())
+    request.sharing = Sharing::kLocked;
+  return request;
+}
+
+// Each cache once, in one order for all steps: two steps with the same two caches would
+// otherwise wait for each other.
+Result<void> StepMounts::open_caches(const RunOp& op, const std::vector<MountContent>& contents) {
+  std::map<std::string, store::CacheMountRequest> requests;
+  for (size_t i = 0; i < op.mounts.size(); ++i) {
+    if (op.mounts[i].type != dockerfile::MountType::kCache) continue;
+    store::CacheMountRequest request = cache_request(op.mounts[i], contents[i]);
+    requests.emplace(store::cache_mount_key(request), std::move(request));
   }
-  if (mount.has_from || !mount.source.empty())
-    request.sharing = store::CacheMountRequest::Sharing::kLocked;
-  caches_.push_back(TRY(store::open_cache_mount(build_.store, request, input_.stop)));
+  for (auto& [key, request] : requests) {
+    store::CacheMountHandle cache = TRY(store::open_cache_mount(build_.store, request, input_.stop));
+    if (cache.needs_seed()) TRY(cache.mark_seeded());  // the base is below it, not in it
+    caches_.emplace(key, std::move(cache));
+  }
+  return {};
+}
+
+Result<void> StepMounts::add_cache(const RunMount& mount, const MountContent& content,
+                                   exec::Mount& target) {
+  std::string path = caches_.at(store::cache_mount_key(cache_request(mount, content))).path();
   if (!mount.has_from && mount.source.empty()) {
     target.type = exec::Mount::Type::kBind;
-    target.source = caches_.back().path();
+    target.source = path;
     return {};
   }
-  // The base below, what earlier steps wrote above it: only one step at a time can have that.
+  // The base below, what earlier steps wrote above it.
   if (mount.has_from) TRY(view_of(mount.from, "", target));
   target.type = exec::Mount::Type::kOverlay;
   target.sub_path = mount.source;
   TRY(add_writable_part(target));
-  target.upper_dir = caches_.back().path();
-  if (caches_.back().needs_seed()) TRY(caches_.back().mark_seeded());
+  target.upper_dir = path;
   return {};
 }
 
@@ -188,7 +201,7 @@ Result<bool> StepMounts::add_ssh(const RunOp& op, const RunMount& mount, exec::M
   }
   target.type = exec::Mount::Type::kSocket;
   target.source = fmt::format("{}/ssh{}", scratch_, number_);
-  relays_.push_back(TRY(SshRelay::start(target.source, mount.mode, *agent)));
+  relays_.push_back(TRY(SshRelay::start(target.source, mount.mode, mount.uid, mount.gid, *agent)));
   bool given = std::any_of(op.env.begin(), op.env.end(),
                            [](const std::string& e) { return e.starts_with("SSH_AUTH_SOCK="); });
   if (!given && !ssh_auth_sock_set_) env_.push_back("SSH_AUTH_SOCK=" + mount.target);
@@ -232,6 +245,7 @@ Result<std::unique_ptr<StepMounts>> StepMounts::prepare(BuildEnvironment& env, c
                                                         const RunOp& op, const std::string& scratch,
                                                         const std::vector<MountContent>& contents) {
   std::unique_ptr<StepMounts> mounts(new StepMounts(env, input, scratch));
+  TRY(mounts->open_caches(op, contents));
   for (size_t i = 0; i < op.mounts.size(); ++i) {
     Result<void> added = mounts->add(op, op.mounts[i], contents[i]);
     if (!added) return std::move(added.error()).at(op.mounts[i].span);

@@ -37,6 +37,8 @@ class StepMounts {
   StepMounts(BuildEnvironment& env, const StepInput& input, const std::string& scratch)
       : build_(env), input_(input), scratch_(scratch) {}
   Result<void> add(const RunOp& op, const RunMount& mount, const MountContent& content);
+  store::CacheMountRequest cache_request(const RunMount& mount, const MountContent& content) const;
+  Result<void> open_caches(const RunOp& op, const std::vector<MountContent>& contents);
   Result<void> add_bind(const RunMount& mount, exec::Mount& target);
   Result<void> add_cache(const RunMount& mount, const MountContent& content, exec::Mount& target);
   Result<bool> add_secret(const RunMount& mount, exec::Mount& target);
@@ -53,7 +55,7 @@ class StepMounts {
   std::vector<exec::Mount> mounts_;
   std::vector<std::string> env_;
   std::vector<std::unique_ptr<SshRelay>> relays_;
-  std::vector<store::CacheMountHandle> caches_;
+  std::map<std::string, store::CacheMountHandle> caches_;  // by cache_mount_key()
 };
 
 }  // namespace kasane::build
