@@ -131,6 +131,8 @@ LowerOptions lower_options(const BuildOptions& options, const Inputs& inputs, Na
   lowering.target = options.target;
   lowering.build_args = options.build_args;
   lowering.labels = options.labels;
+  lowering.unset_env = options.unset_env;
+  lowering.unset_labels = options.unset_labels;
   lowering.network = options.network;
   lowering.allow_host_network =
       options.allow_host_network || options.network == exec::Network::kHost;

@@ -230,6 +230,8 @@ Result<build::BuildOptions> build_options(Context& context, const Arguments& arg
   options.target = arguments.value("target");
   options.build_args = TRY(build_arguments(context, arguments));
   options.labels = labels_of(arguments);
+  options.unset_env = arguments.list("unsetenv");
+  options.unset_labels = arguments.list("unsetlabel");
   options.build_contexts = arguments.list("build-context");
   options.platforms = TRY(platforms_of(context, arguments));
   for (const std::string& text : arguments.list("secret")) TRY(add_secret(context, text, options.secrets));

@@ -264,7 +264,11 @@ Result<StageState*> Lowerer::stage(int index) {
 
 // F10: the platform that was asked for, else that of the base.
 Target Lowerer::finish(StageState& target) {
-  for (const auto& [key, value] : options_.labels) target.image.config.labels[key] = value;
+  oci::ContainerConfig& config = target.image.config;
+  for (const std::string& key : options_.unset_labels) config.labels.erase(key);
+  for (const std::string& key : options_.unset_env)
+    std::erase_if(config.env, [&](const std::string& entry) { return entry.starts_with(key + "="); });
+  for (const auto& [key, value] : options_.labels) config.labels[key] = value;
   oci::Platform p = platform_;
   if (!options_.platform_asked && !target.image.architecture.empty())
     p = target.platform_flag ? target.platform
