@@ -74,7 +74,7 @@ VertexId Lowerer::add_vertex(StageState& state, const dockerfile::Instruction* i
                              std::string text, SourceSpan span, decltype(Vertex::op) op) {
   (void)instruction;
   Vertex vertex;
-  vertex.name = std::move(text);
+  vertex.name = state.step_prefix + text;
   vertex.span = std::move(span);
   vertex.parent = state.vertex;
   vertex.op = std::move(op);
@@ -216,7 +216,10 @@ Result<void> Lowerer::fire_triggers(StageState& state) {
     Result<dockerfile::Instruction> instruction =
         dockerfile::parse_trigger("ONBUILD of " + state.ast->from.image.text, trigger);
     if (!instruction) return std::move(instruction.error()).at(state.ast->from.span);
-    TRY(dispatch(state, *instruction));
+    state.step_prefix = "ONBUILD ";  // E01
+    Result<void> dispatched = dispatch(state, *instruction);
+    state.step_prefix.clear();
+    TRY(std::move(dispatched));
   }
   return {};
 }
