@@ -1,6 +1,8 @@
 #include "build/copy.h"
 
+#include <algorithm>
 #include <map>
+#include <set>
 
 #include "dockerfile/ignore.h"
 #include "dockerfile/match.h"
@@ -36,8 +38,13 @@ class CopyPlanner {
     std::string pivot;   // part of `name` that --parents keeps
   };
   Result<std::vector<Match>> matches_of(const CopySource& source);
-  Result<void> expand(const std::string& directory, const std::vector<std::string>& patterns,
-                      size_t at, std::vector<std::string>& out);
+  // A search through the tree for the names that `patterns`, one per component, match.
+  struct Search {
+    std::vector<std::string> patterns;
+    std::vector<std::string> found;
+    std::set<std::pair<std::string, size_t>> seen;  // keeps several `**` from multiplying the work
+  };
+  Result<void> expand(const std::string& directory, size_t at, Search& search);
   Result<void> copy_match(const Match& match, const CopySource& source);
   Result<void> copy_inline(const InlineFile& file);
   Result<void> copy_file(const SourcePtr& source, const std::string& target);
@@ -99,17 +106,21 @@ Error CopyPlanner::missing(const CopySource& source) const {
   return std::move(error).at(source.span);
 }
 
-Result<void> CopyPlanner::expand(const std::string& directory,
-                                 const std::vector<std::string>& patterns, size_t at,
-                                 std::vector<std::string>& out) {
+// K28, W02: `**` is any number of directories with --parents, and the same as `*` without.
+Result<void> CopyPlanner::expand(const std::string& directory, size_t at, Search& search) {
+  if (!search.seen.emplace(directory, at).second) return {};
+  const std::string& pattern = search.patterns[at];
+  bool last = at + 1 == search.patterns.size();
+  bool any_depth = request_.parents && pattern == "**";
+  if (any_depth && !last) TRY(expand(directory, at + 1, search));
   std::vector<SourcePtr> children = TRY(tree_->children(directory));
   for (const SourcePtr& child : children) {
     const std::string& path = child->entry.path;
-    if (!TRY(dockerfile::match_path(patterns[at], base_name(path)))) continue;
-    if (at + 1 == patterns.size())
-      out.push_back(path);
+    if (!any_depth && !TRY(dockerfile::match_path(pattern, base_name(path)))) continue;
+    if (last)
+      search.found.push_back(path);
     else if (child->entry.type == tar::EntryType::kDirectory)
-      TRY(expand(path, patterns, at + 1, out));
+      TRY(expand(path, any_depth ? at : at + 1, search));
   }
   return {};
 }
@@ -141,9 +152,14 @@ Result<std::vector<CopyPlanner::Match>> CopyPlanner::matches_of(const CopySource
   TRY(dockerfile::check_pattern(path));
   std::optional<std::string> base = TRY(resolve_in(*tree_, prefix));
   if (!base) return matches;
-  std::vector<std::string> found;
-  TRY(expand(*base, {parts.begin() + static_cast<ptrdiff_t>(first), parts.end()}, 0, found));
-  for (std::string& name : found) add(std::move(name));
+  Search search;
+  search.patterns.assign(parts.begin() + static_cast<ptrdiff_t>(first), parts.end());
+  TRY(expand(*base, 0, search));
+  if (request_.parents) {  // `**` finds what lies deeper before what lies beside it
+    std::sort(search.found.begin(), search.found.end());
+    search.found.erase(std::unique(search.found.begin(), search.found.end()), search.found.end());
+  }
+  for (std::string& name : search.found) add(std::move(name));
   return matches;
 }
 

@@ -23,7 +23,11 @@ constexpr FlagSpec text(std::string_view name, std::string_view help, char short
           .default_text = default_text};
 }
 constexpr FlagSpec ignored(std::string_view name, FlagKind kind = FlagKind::kString) {
-  return {.name = name, .kind = kind, .help = "Accepted for docker's sake", .hidden = true};
+  return {.name = name,
+          .kind = kind,
+          .value_name = kind == FlagKind::kBool ? "" : "string",
+          .help = "Accepted for docker's sake",
+          .hidden = true};
 }
 
 constexpr FlagSpec kFlags[] = {
@@ -80,6 +84,8 @@ constexpr FlagSpec kFlags[] = {
     text("target", "Set the target build stage to build"),
     text("timestamp", "Seconds since 1970 for all times in the image, as\nSOURCE_DATE_EPOCH", 0, {}, "int"),
     list("ulimit", "Ulimit options for the steps (format: \"nofile=1024:2048\")", 0, "ulimit"),
+    list("unsetenv", "Take a variable of the base out of the image"),
+    list("unsetlabel", "Take a label of the base out of the image"),
 };
 
 // "true", "false", "mode=max", "mode=min,...": what --provenance and --attest hold.

@@ -13,13 +13,14 @@ import unittest
 import support
 from cases import ALWAYS, normal_config
 from cases_copy import CASES as COPY_CASES
+from cases_rows import CASES as ROW_CASES
 from cases_steps import CASES as STEP_CASES
 from contexts import write_busybox_tar, write_tree
 from imagetree import describe_config, differences, read_docker_archive
 from peers import Buildah, Docker, Missing
 from support import Kasane
 
-CASES = COPY_CASES + STEP_CASES
+CASES = COPY_CASES + STEP_CASES + ROW_CASES
 AHEAD = 4  # cases that are built while others are compared
 
 

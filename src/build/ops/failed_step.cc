@@ -51,6 +51,7 @@ Json describe(const StepInput& input, const RunOp& op, const exec::RunSpec& spec
           {"insecure", spec.security == exec::Security::kInsecure},
           {"hostname", spec.hostname},
           {"hosts", spec.extra_hosts},
+          {"script", op.script.has_value()},
           {"lowerTrees", spec.lower_trees},
           {"mounts", std::move(mounts)}};
 }
@@ -134,7 +135,13 @@ Result<FailedStep> open_failed_step(store::Store& store, const std::string& buil
   size_t number = 0;
   for (const Json& item : json.value("mounts", Json::array())) {
     exec::Mount mount;
-    if (item.is_object() && read_mount(item, *directory, ++number, mount)) {
+    // The script of a heredoc was kept under a name of its own.
+    if (item.is_object() && get<bool>(json, "script") && !spec.argv.empty() &&
+        get<std::string>(item, "target") == spec.argv.front()) {
+      mount.source = *directory + "/script";
+      mount.target = spec.argv.front();
+      spec.mounts.push_back(std::move(mount));
+    } else if (item.is_object() && read_mount(item, *directory, ++number, mount)) {
       spec.mounts.push_back(std::move(mount));
     } else if (item.is_object()) {
       step.missing.push_back(get<std::string>(item, "target"));
