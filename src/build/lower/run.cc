@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "build/lower/stage.h"
 #include "build/source_tree.h"
@@ -21,6 +22,28 @@ std::string run_history(const StageState& /*state*/,
     for (const auto& [key, value] : args) text += " " + key + "=" + value;
   }
   return text + " " + join(argv, " ") + " # buildkit";
+}
+
+// H12: what a step that is only a script does, in a few words.
+std::string summary_of(const std::string& script) {
+  size_t begin = std::min(script.find_first_not_of(" \t\r\n"), script.size());
+  size_t end = script.find_last_not_of(" \t\r\n");
+  std::string_view text = std::string_view(script).substr(begin, end == std::string::npos ? 0 : end + 1 - begin);
+  size_t line = text.find('\n');
+  if (line == std::string_view::npos) return std::string(text);
+  std::string first(text.substr(0, line));
+  if (first.ends_with('\r')) first.pop_back();
+  return first + "...";
+}
+
+// A10: given in one case, a proxy is there in both.
+const std::string* proxy_value(const std::map<std::string, std::string>& args, const std::string& name) {
+  std::string upper = name, lower = name;
+  for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  for (const std::string& candidate : {name, upper, lower})
+    if (auto it = args.find(candidate); it != args.end()) return &it->second;
+  return nullptr;
 }
 
 }  // namespace
@@ -60,6 +83,8 @@ Result<RunMount> Lowerer::lower_mount(StageState& state, const dockerfile::Mount
     }
     case dockerfile::MountType::kSecret:
       mount.mode = parsed.mode.value_or(0400);
+      if (mount.id.empty()) mount.id = parsed.source;  // RM4: source is another word for id
+      mount.source.clear();
       if (mount.id.empty()) mount.id = std::string(base_name(clean_path(target)));
       mount.env = parsed.env.value_or("");
       mount.as_file = !parsed.env || !target.empty();
@@ -106,8 +131,8 @@ Result<void> Lowerer::lower_one(StageState& state, const dockerfile::Instruction
   }
   for (const auto& [key, value] : state.env.variables()) op.env.push_back(key + "=" + value);
   for (const std::string& name : dockerfile::proxy_arg_names())  // A10
-    if (auto it = options_.build_args.find(name); it != options_.build_args.end() && !state.env.get(name))
-      op.proxy_env.push_back(name + "=" + it->second);
+    if (const std::string* value = proxy_value(options_.build_args, name); value && !state.env.get(name))
+      op.proxy_env.push_back(name + "=" + *value);
   op.cwd = state.image.config.working_dir.empty() ? "/" : state.image.config.working_dir;
   op.user = state.image.config.user;
   op.platform = state.platform;
@@ -130,7 +155,9 @@ Result<void> Lowerer::lower_one(StageState& state, const dockerfile::Instruction
       known->second = value;
   }
   std::string history = run_history(state, args, op.argv);
-  VertexId id = add_vertex(state, &instruction, instruction.original, instruction.span, std::move(op));
+  std::string shown = instruction.original;
+  if (run.command.is_heredoc_script()) shown += " (" + summary_of(run.command.heredocs.front().content()) + ")";
+  VertexId id = add_vertex(state, &instruction, std::move(shown), instruction.span, std::move(op));
   state.history.push_back({std::move(history), false, id});
   return {};
 }
