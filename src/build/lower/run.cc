@@ -95,6 +95,24 @@ Result<void> Lowerer::check_entitlements(const dockerfile::Run& run, const Sourc
   return {};
 }
 
+namespace {
+
+// A10: programs read one spelling or the other, so a value that is given in one is set in both.
+std::vector<std::string> proxy_environment(const StageState& state,
+                                           const std::map<std::string, std::string>& args) {
+  const std::vector<std::string>& names = dockerfile::proxy_arg_names();  // pairs of spellings
+  std::vector<std::string> environment;
+  for (size_t i = 0; i < names.size(); ++i) {
+    auto given = args.find(names[i]);
+    if (given == args.end()) given = args.find(names[i ^ 1]);
+    if (given != args.end() && !state.env.get(names[i]))
+      environment.push_back(names[i] + "=" + given->second);
+  }
+  return environment;
+}
+
+}  // namespace
+
 Result<void> Lowerer::lower_one(StageState& state, const dockerfile::Instruction& instruction,
                                 const dockerfile::Run& run) {
   RunOp op;
@@ -105,9 +123,7 @@ Result<void> Lowerer::lower_one(StageState& state, const dockerfile::Instruction
     op.argv = with_shell(state, run.command);
   }
   for (const auto& [key, value] : state.env.variables()) op.env.push_back(key + "=" + value);
-  for (const std::string& name : dockerfile::proxy_arg_names())  // A10
-    if (auto it = options_.build_args.find(name); it != options_.build_args.end() && !state.env.get(name))
-      op.proxy_env.push_back(name + "=" + it->second);
+  op.proxy_env = proxy_environment(state, options_.build_args);
   op.cwd = state.image.config.working_dir.empty() ? "/" : state.image.config.working_dir;
   op.user = state.image.config.user;
   op.platform = state.platform;
