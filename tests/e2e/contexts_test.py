@@ -81,9 +81,9 @@ class Contexts(ContextCase):
         self.assertIn("ambiguous Dockerfile source", self.fails("-", "-f", "x", input=b"FROM scratch\n"))
 
     def test_tar_on_stdin(self):
-        """X04 G09: tar, plain or compressed, is the context, with its owners, links and its .dockerignore; -f names a file in it."""
+        """X04 G09: tar, plain or compressed, is the context, with its owners and links; no .dockerignore; -f names a file in it."""
         spec = {"Dockerfile": DOCKERFILE, "own": F("o\n", 0o640, 12, 34), "d/": D(0o750, 56, 78), "d/f": "f\n", "l": L("own"),
-                "other/Dockerfile": "FROM scratch\nCOPY own /other\n"}
+                "other/Dockerfile": "FROM scratch\nCOPY own /other\n", ".dockerignore": "own\n"}
         for compress in (None, "gz", "bz2", "xz"):
             data = make_tar(spec, compress)
             tree = self.tree_of("-", input=data)
@@ -161,7 +161,7 @@ class Contexts(ContextCase):
     def test_git(self):
         """X05 A13: a repository, its ref and folder; .git only with BUILDKIT_CONTEXT_KEEP_GIT_DIR; G09: no .dockerignore."""
         work = self.new_folder("repo")
-        make_repository(work, {"Dockerfile": DOCKERFILE, "f": "f\n", "sub/Dockerfile": "FROM scratch\nCOPY . /sub/\n", "sub/g": "g\n"})
+        make_repository(work, {"Dockerfile": DOCKERFILE, "f": "f\n", ".dockerignore": "f\n", "sub/Dockerfile": "FROM scratch\nCOPY . /sub/\n", "sub/g": "g\n"})
         self.web.folder = os.path.join(work, "www")
         url = self.web.url + "/r.git"
         tree = self.tree_of(url)

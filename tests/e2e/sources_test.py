@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """ADD of URLs and repositories, from servers of this machine. Docstrings name the rows of the reference."""
 
+import base64
 import hashlib
 import os
 import re
@@ -259,6 +260,30 @@ class Repositories(SourceCase):
         self.assertIn(self.repo["v1"], text)
         self.assertIn(commit, text)
         self.assertIn("conflict", self.fails(f"ADD --checksum={commit} @/r.git?branch=dev&checksum={self.repo['v1']} /c\n"))
+
+    def test_submodules(self):
+        """AD10: submodules are fetched by default, and not with ?submodules=false."""
+        clone, www = self.repo["clone"], self.repo["www"]
+        git(clone, "checkout", "-q", "-B", "outer", "v1")
+        git(clone, "-c", "http.proxy=", "submodule", "--quiet", "add", "-b", "main", self.web.url + "/r.git", "inner")
+        git(clone, "commit", "-qm", "submodule")
+        publish(clone, www)
+        git(clone, "checkout", "-q", "-f", "main")
+        tree = self.tree_of("ADD @/r.git#outer /a\nADD @/r.git?branch=outer&submodules=false /b\n")
+        self.assertEqual("two\n", tree.text("/a/inner/f"))
+        self.assertNotIn("/b/inner/f", tree)
+        self.assertEqual([], [p for p in tree.nodes if p.endswith("/.git")])
+
+    def test_authorization(self):
+        """AD12: secrets GIT_AUTH_TOKEN.<host> and GIT_AUTH_HEADER.<host> log in to a repository's server."""
+        self.addCleanup(setattr, self.web, "wants", None)
+        self.web.wants = "basic " + base64.b64encode(b"x-access-token:canary-token-123456").decode()
+        self.fails("ADD @/r.git#v1 /a\n")
+        for name, value in (("TOKEN", "canary-token-123456"), ("HEADER", self.web.wants)):
+            self.kasane = Kasane(self.new_folder("store"))
+            tree = self.tree_of("ADD @/r.git#v1 /a\n", {}, "--secret", f"id=GIT_AUTH_{name}.{self.web.host},env=T", env={"T": value})
+            self.assertEqual("one\n", tree.text("/a/f"))
+            self.assertEqual("", run(["grep", "-rlaF", "canary-token", self.kasane.root], check=False).out)
 
     def test_cache(self):
         """AD10: an unchanged branch is a hit, a new commit a miss."""

@@ -11,6 +11,7 @@ class WebServer:
 
     def __init__(self, folder=None):
         self.files, self.headers, self.statuses, self.requests, self.folder = {}, {}, {}, [], folder
+        self.wants = None  # Authorization without which everything is 401
         web = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -20,7 +21,9 @@ class WebServer:
                 path, headers = self.path.partition("?")[0], web.headers.get(self.path.partition("?")[0], {})
                 body = web.body(path)
                 status = web.statuses.get(path, 200 if body is not None else 404)
-                if status == 401 and "X-Wants" in headers and self.headers.get("Authorization") == headers.get("X-Wants"):
+                if web.wants and self.headers.get("Authorization") != web.wants:
+                    status = 401
+                elif status == 401 and "X-Wants" in headers and self.headers.get("Authorization") == headers.get("X-Wants"):
                     status = 200
                 if status == 200 and headers.get("ETag") and headers["ETag"] in (self.headers.get("If-None-Match") or ""):
                     status, body = 304, b""
