@@ -32,11 +32,17 @@ Result<std::vector<std::string>> canonical_tags(const std::vector<std::string>& 
   return canonical;
 }
 
-// A15: an integer, given as build argument (the command line forwards the variable).
-Result<std::optional<int64_t>> source_date_epoch(const BuildOptions& options) {
-  auto it = options.build_args.find("SOURCE_DATE_EPOCH");
-  if (it == options.build_args.end() || it->second.empty()) return std::optional<int64_t>();
-  const std::string& text = it->second;
+// A15: an integer, given as build argument (the command line forwards the variable), else the
+// default of a global ARG.
+Result<std::optional<int64_t>> source_date_epoch(const BuildOptions& options,
+                                                 const dockerfile::Dockerfile& file) {
+  constexpr const char* kName = "SOURCE_DATE_EPOCH";
+  std::string text;
+  for (const dockerfile::MetaArg& meta : file.meta_args)
+    for (const dockerfile::ArgDefinition& arg : meta.arg.args)
+      if (arg.key.text == kName && arg.value) text = arg.value->text;
+  if (auto it = options.build_args.find(kName); it != options.build_args.end()) text = it->second;
+  if (text.empty()) return std::optional<int64_t>();
   if (text.size() > 11 || text.find_first_not_of("0123456789") != std::string::npos)
     return Error(ErrorKind::kInvalid, "invalid SOURCE_DATE_EPOCH: " + text)
         .hint("give seconds since 1970, for example: SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)");
@@ -129,8 +135,11 @@ LowerOptions lower_options(const BuildOptions& options, const Inputs& inputs, Na
                            std::optional<int64_t> epoch, int64_t now) {
   LowerOptions lowering;
   lowering.target = options.target;
+  lowering.first_base = options.first_base;
   lowering.build_args = options.build_args;
   lowering.labels = options.labels;
+  lowering.unset_env = options.unset_env;
+  lowering.unset_labels = options.unset_labels;
   lowering.network = options.network;
   lowering.allow_host_network =
       options.allow_host_network || options.network == exec::Network::kHost;
@@ -195,7 +204,6 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
                           std::stop_token stop) {
   if (!options.iidfile.empty()) ::unlink(options.iidfile.c_str());
   std::vector<std::string> tags = TRY(canonical_tags(options.tags));
-  std::optional<int64_t> epoch = TRY(source_date_epoch(options));
   std::vector<CacheExport> cache_exports;
   for (const std::string& target : options.cache_to) cache_exports.push_back(TRY(parse_cache_export(target)));
   if (flag_arg(options, "BUILDKIT_INLINE_CACHE")) cache_exports.push_back(TRY(parse_cache_export("inline")));
@@ -207,6 +215,7 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
   TRY(store.hold());
   net::SourceCache downloads(store.path("sources"));
   Inputs inputs = TRY(read_inputs(store, options, downloads, events, stop));
+  std::optional<int64_t> epoch = TRY(source_date_epoch(options, inputs.file));
   lint::CheckReport report = TRY(check(store, options, inputs));
   if (std::optional<Error> violation = lint::lint_violation(report)) return std::move(*violation);
   LowerOptions lowering = lower_options(options, inputs, contexts, epoch, now);
@@ -222,6 +231,8 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
   env.epoch = epoch;
   env.now_ns = now;
   env.run = run_settings(options);
+  env.cache_ttl_ns = options.cache_ttl_ns;
+  env.retries = options.retries;
   unsigned jobs = options.jobs ? options.jobs : std::max(1u, std::thread::hardware_concurrency());
   GraphRun run;
   Result<void> ran = run_graph(env, graph, jobs, events, stop, run);

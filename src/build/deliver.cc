@@ -22,7 +22,7 @@ struct Deliverer {
   Result<void> assemble();
   std::string with_inline_cache(const std::string& members, const Target& target) const;
   Result<void> deliver(const ExportOptions& output);
-  Result<void> store_images(std::vector<BuiltPlatform> images, std::vector<std::string> names);
+  Result<ExportResult> store_images(const std::vector<BuiltPlatform>& images, const ExportOptions& output);
   Result<Sha256Digest> store_image(const BuiltPlatform& image, const std::vector<std::string>& tags);
   Result<void> finish();
 };
@@ -83,17 +83,20 @@ Result<Sha256Digest> Deliverer::store_image(const BuiltPlatform& image,
   return id;
 }
 
-Result<void> Deliverer::store_images(std::vector<BuiltPlatform> images, std::vector<std::string> names) {
+Result<ExportResult> Deliverer::store_images(const std::vector<BuiltPlatform>& images,
+                                             const ExportOptions& output) {
+  if (!output.annotations.empty())
+    events.warn("images in the store have no manifest that could hold annotations; write them with -o type=oci");
   Span span(events, "exporting to image");
   auto work = [&]() -> Result<void> {
     std::vector<std::pair<std::string, Sha256Digest>> by_platform;
     for (const BuiltPlatform& image : images) {
       bool tagged = images.size() == 1;
-      Sha256Digest id = TRY(store_image(image, tagged ? names : std::vector<std::string>()));
+      Sha256Digest id = TRY(store_image(image, tagged ? output.names : std::vector<std::string>()));
       by_platform.emplace_back(image.platform.str(), id);
       span.log("writing image " + id.str() + " done\n", 2);
     }
-    for (const std::string& name : names) {
+    for (const std::string& name : output.names) {
       if (images.size() > 1) TRY(d.store.tag_platforms(name, by_platform));
       span.log("naming to " + name + " done\n", 2);
     }
@@ -101,11 +104,14 @@ Result<void> Deliverer::store_images(std::vector<BuiltPlatform> images, std::vec
   };
   Result<void> stored = work();
   stored ? span.done() : span.fail(stored.error());
-  if (!stored) return stored;
-  last.names = std::move(names);
-  last.config_digest = images.front().config_digest.str();
-  if (last.digest.empty()) last.digest = last.config_digest;
-  return {};
+  if (!stored) return std::move(stored.error());
+  ExportResult result;
+  result.names = output.names;
+  result.digest = result.config_digest = images.front().config_digest.str();
+  for (const BuiltPlatform& image : images)
+    for (const transfer::Attestation& attestation : image.attestations)
+      result.provenance.emplace_back(image.platform.str(), attestation.predicate_json);
+  return result;
 }
 
 Result<void> Deliverer::deliver(const ExportOptions& given) {
@@ -121,10 +127,16 @@ Result<void> Deliverer::deliver(const ExportOptions& given) {
       image = TRY(transfer::rewrite_timestamps(d.store, std::move(image), *d.epoch));
   bool to_store = output.kind == ExportOptions::Kind::kImage ||
                   (output.kind == ExportOptions::Kind::kDocker && output.dest.empty());
-  if (to_store) return store_images(std::move(images), output.names);
   if (output.kind == ExportOptions::Kind::kCacheOnly) return {};
   add_provenance(d, images);
-  last = TRY(transfer::export_build(d.store, images, output, events, stop));
+  ExportResult written = TRY(to_store ? store_images(images, output)
+                                      : transfer::export_build(d.store, images, output, events, stop));
+  // Files have no digest: those of an image stay the ones that are told.
+  if (written.digest.empty()) {
+    if (last.provenance.empty()) last.provenance = std::move(written.provenance);
+  } else {
+    last = std::move(written);
+  }
   return {};
 }
 

@@ -38,6 +38,32 @@ std::string sentence(const std::string& name, const std::string* before, const s
   return what + " changed from " + shortened(*before) + " to " + shortened(*now);
 }
 
+std::map<std::string, std::string> notes_below(const StepKey& key, const std::string& prefix) {
+  std::map<std::string, std::string> notes;
+  for (const auto& [raw_name, value] : key.notes())
+    if (std::string name = printable(raw_name); name.starts_with(prefix)) notes[name.substr(prefix.size())] = value;
+  return notes;
+}
+
+// The files of a mount that differ, where both keys list them.
+std::vector<std::string> changed_files(const StepKey& before, const StepKey& now, const std::string& mount) {
+  std::map<std::string, std::string> old = notes_below(before, "file of " + mount + ": ");
+  std::map<std::string, std::string> current = notes_below(now, "file of " + mount + ": ");
+  std::vector<std::string> sentences;
+  if (old.empty() || current.empty()) return sentences;
+  const std::string where = " (" + mount + ")";
+  for (const auto& [path, digest] : current) {
+    auto it = old.find(path);
+    if (it == old.end())
+      sentences.push_back("/" + path + " is new" + where);
+    else if (it->second != digest)
+      sentences.push_back("/" + path + " changed" + where);
+  }
+  for (const auto& [path, digest] : old)
+    if (!current.contains(path)) sentences.push_back("/" + path + " is gone" + where);
+  return sentences;
+}
+
 }  // namespace
 
 Sha256Digest StepKey::digest() const {
@@ -49,6 +75,7 @@ Sha256Digest StepKey::digest() const {
 std::string StepKey::to_json() const {
   Json json = Json::array();
   for (const auto& [name, value] : parts_) json.push_back({printable(name), printable(value)});
+  for (const auto& [name, value] : notes_) json.push_back({printable(name), printable(value), true});
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -57,9 +84,10 @@ Result<StepKey> StepKey::from_json(std::string_view text) {
   StepKey key;
   if (!json.is_array()) return Error(ErrorKind::kCorrupt, "explanation of a cached step is damaged");
   for (const Json& part : json) {
-    if (!part.is_array() || part.size() != 2 || !part[0].is_string() || !part[1].is_string())
+    if (!part.is_array() || part.size() < 2 || part.size() > 3 || !part[0].is_string() || !part[1].is_string())
       return Error(ErrorKind::kCorrupt, "explanation of a cached step is damaged");
-    key.add(part[0].get<std::string>(), part[1].get<std::string>());
+    (part.size() == 2 ? key.parts_ : key.notes_)
+        .emplace_back(part[0].get<std::string>(), part[1].get<std::string>());
   }
   return key;
 }
@@ -72,7 +100,12 @@ std::vector<std::string> describe_changes(const StepKey& before, const StepKey& 
     std::string name = printable(raw_name), value = printable(raw_value);
     auto it = old.find(name);
     const std::string* was = it == old.end() ? nullptr : it->second;
-    if (!was || *was != value) sentences.push_back(sentence(name, was, &value));
+    if (!was || *was != value) {
+      std::vector<std::string> files;
+      if (was && name.starts_with("content of ")) files = changed_files(before, now, name.substr(11));
+      if (files.empty()) files.push_back(sentence(name, was, &value));
+      sentences.insert(sentences.end(), files.begin(), files.end());
+    }
     if (it != old.end()) old.erase(it);
   }
   for (const auto& [name, value] : old) sentences.push_back(sentence(name, value, nullptr));

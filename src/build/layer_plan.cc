@@ -147,19 +147,32 @@ void hash_entry(FieldHash& hash, const tar::Entry& entry, const Sha256Digest& co
 
 }  // namespace
 
+namespace {
+
+Result<Sha256Digest> content_digest(PlannedEntry& planned) {
+  if (planned.inline_content) return sha256(*planned.inline_content);
+  if (!planned.tree || planned.entry.type != tar::EntryType::kFile) return Sha256Digest{};
+  if (!planned.content) planned.content = TRY(planned.tree->digest(*planned.source));
+  return *planned.content;
+}
+
+}  // namespace
+
 Result<Sha256Digest> plan_digest(LayerPlan& plan) {
   FieldHash hash("kasane.layer-plan.1");
-  for (auto& [path, planned] : plan.entries()) {
-    Sha256Digest content;
-    if (planned.inline_content) {
-      content = sha256(*planned.inline_content);
-    } else if (planned.tree && planned.entry.type == tar::EntryType::kFile) {
-      if (!planned.content) planned.content = TRY(planned.tree->digest(*planned.source));
-      content = *planned.content;
-    }
-    hash_entry(hash, planned.entry, content);
-  }
+  for (auto& [path, planned] : plan.entries())
+    hash_entry(hash, planned.entry, TRY(content_digest(planned)));
   return hash.finish();
+}
+
+Result<std::vector<std::pair<std::string, Sha256Digest>>> entry_digests(LayerPlan& plan) {
+  std::vector<std::pair<std::string, Sha256Digest>> digests;
+  for (auto& [path, planned] : plan.entries()) {
+    FieldHash hash("kasane.layer-plan.1");
+    hash_entry(hash, planned.entry, TRY(content_digest(planned)));
+    digests.emplace_back(path, hash.finish());
+  }
+  return digests;
 }
 
 bool mostly_unread(const LayerPlan& plan) {

@@ -9,6 +9,8 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/hash.h"
 #include "build/source_tree.h"
@@ -75,6 +77,8 @@ void clamp_times(LayerPlan& plan, int64_t epoch);
 
 // Digest over all entries without mtimes; reads what is not known yet.
 Result<Sha256Digest> plan_digest(LayerPlan& plan);
+// What plan_digest() takes of each entry, by path.
+Result<std::vector<std::pair<std::string, Sha256Digest>>> entry_digests(LayerPlan& plan);
 // True when most bytes of the plan have no known digest: then writing the layer at once and
 // learning the digests on the way is one pass instead of two.
 bool mostly_unread(const LayerPlan& plan);

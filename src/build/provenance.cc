@@ -1,8 +1,10 @@
 #include "build/provenance.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
-#include "oci/reference.h"
+#include "build/named_context.h"
 
 namespace kasane::build {
 namespace {
@@ -12,34 +14,57 @@ using Json = nlohmann::json;
 constexpr const char* kPredicateType = "https://slsa.dev/provenance/v1";
 constexpr const char* kBuildType = "https://mobyproject.org/buildkit@v1";
 
-// A package URL of an image: "pkg:docker/alpine@3?platform=linux%2Famd64".
-std::string image_purl(const std::string& name, const oci::Platform& platform) {
-  std::string text = "pkg:docker/";
-  Result<oci::Reference> reference = oci::Reference::parse(name);
-  text += reference ? reference->familiar_name() : name;
-  if (reference && !reference->tag.empty()) text += "@" + reference->tag;
-  std::string escaped;
-  for (char c : platform.str()) c == '/' ? escaped += "%2F" : escaped += c;
-  return text + "?platform=" + escaped;
+// The steps that a target is made from.
+std::set<VertexId> steps_below(const Graph& graph, VertexId result) {
+  std::set<VertexId> seen;
+  std::vector<VertexId> open{result};
+  while (!open.empty()) {
+    const VertexId id = open.back();
+    open.pop_back();
+    if (id == kNoVertex || !seen.insert(id).second) continue;
+    for (VertexId below : graph.vertices[static_cast<size_t>(id)].dependencies()) open.push_back(below);
+  }
+  return seen;
+}
+
+// Names of users and passwords are nobody's business.
+std::string without_credentials(const std::string& url) {
+  const size_t host = url.find("://");
+  if (host == std::string::npos) return url;
+  const size_t end = std::min(url.find('/', host + 3), url.size());
+  const size_t at = url.rfind('@', end);
+  return at == std::string::npos || at < host ? url : url.substr(0, host + 3) + url.substr(at + 1);
+}
+
+// The base's platform is the target's or this machine's (FROM --platform=$BUILDPLATFORM). Its
+// digest is that of its configuration: the store has no manifest of it.
+Json base_dependency(const Delivery& d, const BaseOp& base, const oci::Platform& target) {
+  for (const oci::Platform& platform : {target, oci::Platform::host()}) {
+    Result<Sha256Digest> image = find_base_image(d.store, base.name, platform);
+    if (!image) continue;
+    Result<std::vector<Sha256Digest>> layers = d.store.image_layers(*image);
+    if (layers && *layers == base.diff_ids)
+      return {{"uri", transfer::image_purl(base.name, platform)}, {"digest", {{"sha256", image->hex()}}}};
+  }
+  return {{"uri", transfer::image_purl(base.name, target)}};
 }
 
 // What the target was made from: images, downloads, repositories.
-Json dependencies_of(const Delivery& d, const oci::Platform& platform) {
+Json dependencies_of(const Delivery& d, const oci::Platform& platform, VertexId result) {
   Json list = Json::array();
-  auto add = [&](std::string uri, Json digest) {
-    Json entry = {{"uri", std::move(uri)}};
-    if (!digest.empty()) entry["digest"] = std::move(digest);
+  auto add = [&](Json entry) {
     if (std::find(list.begin(), list.end(), entry) == list.end()) list.push_back(std::move(entry));
   };
-  for (const auto& [id, result] : d.results) {
+  for (VertexId id : steps_below(d.graph, result)) {
     const Vertex& vertex = d.graph.vertices[static_cast<size_t>(id)];
-    if (const auto* base = std::get_if<BaseOp>(&vertex.op))
-      add(image_purl(base->name, platform),
-          base->diff_ids.empty() ? Json() : Json{{"sha256", base->diff_ids.back().hex()}});
-    if (const auto* http = std::get_if<HttpOp>(&vertex.op))
-      add(http->url, http->checksum.empty() ? Json() : Json{{"sha256", http->checksum.substr(7)}});
+    if (const auto* base = std::get_if<BaseOp>(&vertex.op)) add(base_dependency(d, *base, platform));
+    if (const auto* http = std::get_if<HttpOp>(&vertex.op)) {
+      Json entry = {{"uri", without_credentials(http->url)}};
+      if (!http->checksum.empty()) entry["digest"] = {{"sha256", http->checksum.substr(7)}};
+      add(std::move(entry));
+    }
     if (const auto* git = std::get_if<GitOp>(&vertex.op))
-      add(git->ref.remote + (git->ref.ref.empty() ? "" : "#" + git->ref.ref), Json());
+      add({{"uri", without_credentials(git->ref.remote) + (git->ref.ref.empty() ? "" : "#" + git->ref.ref)}});
   }
   return list;
 }
@@ -60,9 +85,10 @@ Json request_of(const Delivery& d) {
   return request;
 }
 
-Json steps_of(const Delivery& d) {
+Json steps_of(const Delivery& d, VertexId target) {
   Json steps = Json::array();
-  for (const auto& [id, result] : d.results) {
+  for (VertexId id : steps_below(d.graph, target)) {
+    const VertexResult& result = d.results.at(id);
     Json step = {{"name", d.graph.vertices[static_cast<size_t>(id)].name}};
     if (result.own) step["layer"] = result.own->diff_id().str();
     steps.push_back(std::move(step));
@@ -70,16 +96,16 @@ Json steps_of(const Delivery& d) {
   return steps;
 }
 
-Json predicate_of(const Delivery& d, const oci::Platform& platform) {
+Json predicate_of(const Delivery& d, const Target& target) {
   const BuildOptions& options = d.options;
   Json internal = {{"builderPlatform", oci::Platform::host().str()}};
-  if (options.provenance == ProvenanceMode::kMax) internal["steps"] = steps_of(d);
+  if (options.provenance == ProvenanceMode::kMax) internal["steps"] = steps_of(d, target.result);
   Json definition = {
       {"buildType", kBuildType},
       {"externalParameters",
        {{"configSource", {{"path", options.dockerfile.value_or("Dockerfile")}}}, {"request", request_of(d)}}},
       {"internalParameters", std::move(internal)},
-      {"resolvedDependencies", dependencies_of(d, platform)}};
+      {"resolvedDependencies", dependencies_of(d, target.platform, target.result)}};
   int64_t started = d.epoch ? *d.epoch * 1'000'000'000 : d.started_ns;
   Json metadata = {{"startedOn", oci::format_time(started)},
                    {"buildkit_completeness", {{"request", options.provenance == ProvenanceMode::kMax},
@@ -92,12 +118,12 @@ Json predicate_of(const Delivery& d, const oci::Platform& platform) {
 
 void add_provenance(const Delivery& d, std::vector<transfer::BuiltPlatform>& images) {
   if (d.options.provenance == ProvenanceMode::kNone) return;
-  for (transfer::BuiltPlatform& image : images) {
+  for (size_t i = 0; i < images.size(); ++i) {
     transfer::Attestation attestation;
     attestation.predicate_type = kPredicateType;
-    attestation.statement_json =
-        predicate_of(d, image.platform).dump(-1, ' ', false, Json::error_handler_t::replace);
-    image.attestations.push_back(std::move(attestation));
+    attestation.predicate_json =
+        predicate_of(d, d.graph.targets.at(i)).dump(-1, ' ', false, Json::error_handler_t::replace);
+    images[i].attestations.push_back(std::move(attestation));
   }
 }
 

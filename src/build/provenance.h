@@ -1,5 +1,5 @@
-// Provenance of a build: what it was made from and how, as an in-toto statement with a SLSA v1
-// predicate (reference T01).
+// Provenance of a build: what it was made from and how, as a SLSA v1 predicate (reference T01). The
+// output's writer makes the in-toto statement around it.
 #pragma once
 
 #include <vector>
@@ -8,8 +8,8 @@
 
 namespace kasane::build {
 
-// Adds the attestation to each image, when the build asked for one. Values of secrets and
-// addresses of agents never appear; ids do. mode=max adds build arguments, labels and the
+// Adds the attestation to each image (one for each target of the graph), when the build asked for one. Values of secrets,
+// passwords in URLs and addresses of agents never appear; ids do. mode=max adds build arguments, labels and the
 // Dockerfile's steps.
 void add_provenance(const Delivery& delivery, std::vector<transfer::BuiltPlatform>& images);
 

@@ -12,7 +12,7 @@
 namespace kasane::cli {
 
 struct BuildCallInputs {
-  std::string context_dir;
+  std::string context_dir;  // "": none
   std::optional<std::string> dockerfile;  // -f; "-": standard input
   std::string target;
   std::map<std::string, std::string> build_args;

@@ -23,7 +23,11 @@ constexpr FlagSpec text(std::string_view name, std::string_view help, char short
           .default_text = default_text};
 }
 constexpr FlagSpec ignored(std::string_view name, FlagKind kind = FlagKind::kString) {
-  return {.name = name, .kind = kind, .help = "Accepted for docker's sake", .hidden = true};
+  return {.name = name,
+          .kind = kind,
+          .value_name = kind == FlagKind::kBool ? "" : "string",
+          .help = "Accepted for docker's sake",
+          .hidden = true};
 }
 
 constexpr FlagSpec kFlags[] = {
@@ -38,6 +42,7 @@ constexpr FlagSpec kFlags[] = {
     ignored("builder"),
     list("cache-from", "Take cached steps from: \"type=local,src=DIR\", or an image that\nwas built with an inline cache"),
     list("cache-to", "Put cached steps to: \"type=local,dest=DIR[,mode=max]\" or\n\"type=inline\""),
+    text("cache-ttl", "Do not use cached steps older than this (for example 24h)", 0, {}, "duration"),
     text("call", "What to do: \"build\", \"check\", \"outline\", \"targets\" (\",format=json\")", 0, "build"),
     ignored("cgroup-parent"),
     {.name = "check", .help = "Shorthand for \"--call=check\""},
@@ -51,6 +56,7 @@ constexpr FlagSpec kFlags[] = {
     text("file", "Name of the Dockerfile (default: \"PATH/Dockerfile\"; \"-\": STDIN)", 'f'),
     ignored("force-rm", FlagKind::kBool),
     text("iidfile", "Write the image ID to a file"),
+    text("from", "Use this image in the first FROM"),
     ignored("isolation"),
     text("jobs", "Steps to run at once (default: the number of processors)", 0, {}, "int"),
     list("label", "Set metadata for an image"),
@@ -69,6 +75,7 @@ constexpr FlagSpec kFlags[] = {
     {.name = "push", .help = "Shorthand for \"--output=type=registry\""},
     {.name = "quiet", .shorthand = 'q', .help = "Suppress the build output and print image ID on success"},
     {.name = "resources", .help = "Report time, memory and bytes written of each step at the end"},
+    text("retry", "Tries again for downloads that failed", 0, "2", "int"),
     {.name = "rm", .help = "Accepted for docker's sake", .default_text = "true", .hidden = true},
     text("sbom", "Shorthand for \"--attest=type=sbom\""),
     list("secret", "Secret for the build (format: \"id=ID[,src=FILE|,env=NAME]\")"),
@@ -80,6 +87,8 @@ constexpr FlagSpec kFlags[] = {
     text("target", "Set the target build stage to build"),
     text("timestamp", "Seconds since 1970 for all times in the image, as\nSOURCE_DATE_EPOCH", 0, {}, "int"),
     list("ulimit", "Ulimit options for the steps (format: \"nofile=1024:2048\")", 0, "ulimit"),
+    list("unsetenv", "Take a variable of the base out of the image"),
+    list("unsetlabel", "Take a label of the base out of the image"),
 };
 
 // "true", "false", "mode=max", "mode=min,...": what --provenance and --attest hold.

@@ -12,6 +12,8 @@
 #include "base/fd.h"
 #include "base/ram_size.h"
 #include "cli/build_outputs.h"
+#include "cli/units.h"
+#include "net/git_ref.h"
 
 namespace kasane::cli {
 namespace {
@@ -209,6 +211,18 @@ Result<void> add_entitlements(const Arguments& arguments, build::BuildOptions& o
   return {};
 }
 
+// X11: what cannot be a context is refused before anything is opened.
+Result<void> check_context(const std::string& context, const std::string& file) {
+  if (context == "-" && file == "-")
+    return invalid("invalid argument: can't use stdin for both build context and dockerfile");
+  struct stat st;
+  if (context == "-" || ::stat(context.c_str(), &st) == 0 || net::looks_like_git_context(context) ||
+      context.starts_with("http://") || context.starts_with("https://"))
+    return {};
+  return Error(ErrorKind::kNotFound, fmt::format("unable to prepare context: path {} not found", quote(context)))
+      .hint("the last argument is the directory with the files to copy, often \".\"");
+}
+
 void note_ignored(const Arguments& arguments, std::vector<std::string>& notes) {
   static constexpr std::string_view kIgnored[] = {
       "cgroup-parent", "compress", "cpu-period", "cpu-quota", "cpu-shares", "cpuset-cpus",
@@ -226,10 +240,13 @@ Result<build::BuildOptions> build_options(Context& context, const Arguments& arg
   build::BuildOptions options;
   options.context = arguments.positional()[0];
   if (std::string file = arguments.value("file"); !file.empty()) options.dockerfile = file;
+  TRY(check_context(options.context, arguments.value("file")));
   options.tags = arguments.list("tag");
   options.target = arguments.value("target");
   options.build_args = TRY(build_arguments(context, arguments));
   options.labels = labels_of(arguments);
+  options.unset_env = arguments.list("unsetenv");
+  options.unset_labels = arguments.list("unsetlabel");
   options.build_contexts = arguments.list("build-context");
   options.platforms = TRY(platforms_of(context, arguments));
   for (const std::string& text : arguments.list("secret")) TRY(add_secret(context, text, options.secrets));
@@ -246,6 +263,13 @@ Result<build::BuildOptions> build_options(Context& context, const Arguments& arg
   TRY(add_run_settings(arguments, options.run));
   TRY(add_outputs(arguments, options));
   options.iidfile = arguments.value("iidfile");
+  options.first_base = arguments.value("from");
+  if (std::string ttl = arguments.value("cache-ttl"); !ttl.empty()) {
+    std::optional<int64_t> duration = parse_duration(ttl);
+    if (!duration) return invalid("invalid duration " + quote(ttl) + " for --cache-ttl").hint("write for example 24h");
+    options.cache_ttl_ns = *duration;
+  }
+  if (arguments.given("retry")) options.retries = std::max(0, std::atoi(arguments.value("retry").c_str()));
   std::string jobs = arguments.value("jobs");
   if (!jobs.empty()) options.jobs = static_cast<unsigned>(std::max(0, std::atoi(jobs.c_str())));
   note_ignored(arguments, notes);

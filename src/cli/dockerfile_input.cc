@@ -45,6 +45,7 @@ Result<std::shared_ptr<const SourceText>> read_dockerfile(const std::string& con
 
 Result<dockerfile::IgnoreMatcher> read_ignore_file(const std::string& context_dir,
                                                    const std::optional<std::string>& file) {
+  if (context_dir.empty()) return dockerfile::IgnoreMatcher();
   std::string path = context_dir + "/.dockerignore";
   std::string name = ".dockerignore";
   std::string dockerfile = file.value_or(context_dir + "/Dockerfile");

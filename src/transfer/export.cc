@@ -213,7 +213,7 @@ Result<ExportResult> export_build(store::Store& store, const std::vector<BuiltPl
   for (const BuiltPlatform& one : built)
     for (const Attestation& attestation : one.attestations)
       if (attestation.predicate_type.starts_with("https://slsa.dev/provenance/"))
-        result.provenance.emplace_back(one.platform.str(), attestation.statement_json);
+        result.provenance.emplace_back(one.platform.str(), attestation.predicate_json);
   if (!*written) return result;
   result.digest = (*written)->digest;
   result.descriptor_json = descriptor_json(**written);
@@ -225,13 +225,12 @@ Result<ExportResult> export_build(store::Store& store, const std::vector<BuiltPl
 
 std::string metadata_json(const ExportResult& result) {
   std::map<std::string, oci::Json> members;  // sorted, as Go writes a map
-  for (const auto& [platform, statement] : result.provenance) {
-    const Result<oci::Json> parsed = oci::Json::parse(statement, "provenance");
-    const oci::Json* predicate = parsed && parsed->is_object() ? parsed->find("predicate") : nullptr;
-    if (!predicate) continue;
+  for (const auto& [platform, text] : result.provenance) {
+    Result<oci::Json> predicate = oci::Json::parse(text, "provenance");
+    if (!predicate || !predicate->is_object()) continue;
     std::string key = "buildx.build.provenance";
     if (result.provenance.size() > 1) key += "/" + platform;
-    members[key] = *predicate;
+    members[key] = std::move(*predicate);
   }
   if (!result.config_digest.empty())
     members["containerimage.config.digest"] = json_string(result.config_digest);

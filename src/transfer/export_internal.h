@@ -91,6 +91,20 @@ inline constexpr std::string_view kCreatedAnnotation = "org.opencontainers.image
 inline constexpr std::string_view kImageNameAnnotation = "io.containerd.image.name";
 inline constexpr std::string_view kRefNameAnnotation = "org.opencontainers.image.ref.name";
 
+// ---- attestations (statement.cc)
+
+struct StatementSubject {
+  std::string name;
+  std::string sha256_hex;
+};
+// The manifest under each of its names; without names it is "_".
+std::vector<StatementSubject> image_subjects(const std::vector<std::string>& names,
+                                             const oci::Platform& platform,
+                                             std::string_view manifest_digest);
+// in-toto Statement v1, compact JSON.
+std::string in_toto_statement(const Attestation& attestation,
+                              const std::vector<StatementSubject>& subjects);
+
 // The annotations of one place; of manifests those for `platform` and for all.
 std::map<std::string, std::string> annotations_of(const ExportOptions& options,
                                                   Annotation::Type type,

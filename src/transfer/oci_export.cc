@@ -99,8 +99,10 @@ oci::Descriptor Layout::add_attestations(const BuiltPlatform& built,
                                          const oci::Descriptor& image) {
   std::string layers;
   std::string diff_ids;
+  const std::vector<StatementSubject> subjects =
+      image_subjects(job_.options.names, built.platform, image.digest);
   for (const Attestation& attestation : built.attestations) {
-    oci::Descriptor layer = add_text(attestation.statement_json, kInToto);
+    oci::Descriptor layer = add_text(in_toto_statement(attestation, subjects), kInToto);
     layer.annotations[std::string(kPredicateType)] = attestation.predicate_type;
     layers += (layers.empty() ? "" : ",") + descriptor_json(layer);
     diff_ids += (diff_ids.empty() ? "" : ",") + quoted(layer.digest);

@@ -144,9 +144,8 @@ TEST_F(OciExport, MultiPlatformForOne) {
 
 TEST_F(OciExport, AttestationsAsArtifacts) {
   BuiltPlatform built = usual();
-  const std::string statement = "{\"_type\":\"x\",\"predicate\":{\"who\":\"me\"}}";
-  built.attestations.push_back({"https://slsa.dev/provenance/v1", statement});
-  ExportResult result = export_ok({built}, "type=oci,dest=" + at("o.tar"));
+  built.attestations.push_back({"https://slsa.dev/provenance/v1", "{\"who\":\"me\"}"});
+  ExportResult result = export_ok({built}, "type=oci,\"name=app:1,r.io:5000/b:2\",dest=" + at("o.tar"));
   oci::Index top = index_of(unpack(at("o.tar")));
   oci::Index index = value(oci::Index::parse(blob(at("o.tar.d"), top.manifests[0].digest)));
   ASSERT_EQ(index.manifests.size(), 2u);
@@ -155,6 +154,15 @@ TEST_F(OciExport, AttestationsAsArtifacts) {
             (std::map<std::string, std::string>{{"vnd.docker.reference.type", "attestation-manifest"},
                                                 {"vnd.docker.reference.digest", index.manifests[0].digest}}));
   const std::string text = blob(at("o.tar.d"), index.manifests[1].digest);
+  const auto subject = [&](const std::string& name) {
+    return "{\"name\":\"" + name + "\",\"digest\":{\"sha256\":\"" + index.manifests[0].digest.substr(7) + "\"}}";
+  };
+  const auto statement_about = [&](const std::string& subjects) {
+    return "{\"_type\":\"https://in-toto.io/Statement/v1\",\"predicateType\":\"https://slsa.dev/provenance/v1\","
+           "\"subject\":[" + subjects + "],\"predicate\":{\"who\":\"me\"}}";
+  };
+  const std::string statement = statement_about(subject("pkg:docker/app@1?platform=linux%2Famd64") + "," +
+                                                subject("pkg:docker/r.io:5000/b@2?platform=linux%2Famd64"));
   const std::string hash = sha256(statement).str();
   EXPECT_EQ(text,
             "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
@@ -173,8 +181,9 @@ TEST_F(OciExport, AttestationsAsArtifacts) {
   top = index_of(unpack(at("old.tar")));
   index = value(oci::Index::parse(blob(at("old.tar.d"), top.manifests[0].digest)));
   oci::Manifest old = value(oci::Manifest::parse(blob(at("old.tar.d"), index.manifests[1].digest)));
+  EXPECT_EQ(blob(at("old.tar.d"), old.layers[0].digest), statement_about(subject("_")));
   EXPECT_EQ(blob(at("old.tar.d"), old.config.digest),
-            "{\"architecture\":\"unknown\",\"os\":\"unknown\",\"config\":{},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"" + hash + "\"]}}");
+            "{\"architecture\":\"unknown\",\"os\":\"unknown\",\"config\":{},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"" + old.layers[0].digest + "\"]}}");
   EXPECT_NE(fails({built}, "type=oci,oci-mediatypes=false,dest=" + at("x")).find("attestations"), std::string::npos);
 }
 
@@ -339,7 +348,7 @@ TEST_F(OciExport, Squash) {
 TEST_F(OciExport, SkopeoReadsIt) {
   NEEDS_PROGRAM("skopeo");
   BuiltPlatform built = usual();
-  built.attestations.push_back({"https://slsa.dev/provenance/v1", "{\"predicate\":{}}"});
+  built.attestations.push_back({"https://slsa.dev/provenance/v1", "{}"});
   export_ok({usual("linux/arm64"), built}, "type=oci,compression=zstd,name=app:1,dest=" + at("o.tar"));
   const std::string raw = shell("skopeo --tmpdir " + work_.path() + " inspect --raw oci-archive:" + at("o.tar") + ":1");
   oci::Index index = value(oci::Index::parse(raw));

@@ -28,14 +28,17 @@
 
 namespace kasane::transfer {
 
-// One in-toto statement about a platform's image.
+// What is attested about a platform's result. The writer of the output makes the in-toto
+// statement around it, because only it knows the subjects: the manifest under each name of
+// the image, or the files of a local or tar output.
 struct Attestation {
   std::string predicate_type;  // "https://slsa.dev/provenance/v1"
-  // The whole statement, compact JSON. Written as it is into images; subjects are the
-  // caller's work. local and tar outputs write it as `file_name`.
-  std::string statement_json;
-  std::string file_name = "provenance.json";
+  std::string predicate_json;  // compact JSON object, goes in as it is
+  std::string file_name = "provenance.json";  // of the statement in local and tar outputs
 };
+
+// The package URL of an image: "pkg:docker/alpine@3?platform=linux%2Famd64".
+std::string image_purl(std::string_view name, const oci::Platform& platform);
 
 struct BuiltPlatform {
   oci::Platform platform;
@@ -130,7 +133,7 @@ struct ExportResult {
   std::string config_digest;
   std::string descriptor_json;     // of what `digest` names
   std::vector<std::string> names;  // canonical
-  // For --metadata-file: "linux/amd64" → SLSA statement, when one was made.
+  // For --metadata-file: "linux/amd64" → SLSA predicate, when one was made.
   std::vector<std::pair<std::string, std::string>> provenance;
 };
 

@@ -173,7 +173,10 @@ TEST_F(RootfsExport, PlatformsAreSplit) {
   a.attestations.push_back({"https://slsa.dev/provenance/v1", "{\"p\":1}"});
   export_ok({b, a}, at("out"));
   EXPECT_EQ(slurp(at("out/linux_amd64/f")) + slurp(at("out/linux_arm_v7/f")), "amdarm");
-  EXPECT_EQ(slurp(at("out/linux_amd64/provenance.json")), "{\"p\":1}");
+  EXPECT_EQ(slurp(at("out/linux_amd64/provenance.json")),
+            "{\"_type\":\"https://in-toto.io/Statement/v1\",\"predicateType\":\"https://slsa.dev/provenance/v1\","
+            "\"subject\":[{\"name\":\"f\",\"digest\":{\"sha256\":\"" + sha256(std::string_view("amd")).hex() +
+                "\"}}],\"predicate\":{\"p\":1}}");
   export_ok({b, a}, "type=tar,dest=" + at("o.tar"));
   EXPECT_EQ(shell("tar -tf " + at("o.tar") + " | tr '\\n' ' '"),
             "linux_amd64/ linux_amd64/f linux_amd64/provenance.json linux_arm_v7/ linux_arm_v7/f linux_arm_v7/only ");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <set>
+#include <span>
 
 #include "store/rootfs_view.h"
 #include "tar/path.h"
@@ -30,6 +31,29 @@ std::string with_platform(const std::string& name, const std::string& platform) 
   const size_t dot = name.rfind('.');
   if (dot == std::string::npos) return name + "." + platform;
   return name.substr(0, dot) + "." + platform + name.substr(dot);
+}
+
+// Every regular file, by its path in the result.
+std::vector<StatementSubject> file_subjects(std::span<const RootfsEntry> entries,
+                                            size_t prefix_size) {
+  std::map<std::string_view, std::string> digests;  // of first names, for hard links
+  std::vector<StatementSubject> subjects;
+  for (const RootfsEntry& entry : entries) {
+    std::string hex;
+    if (entry.type == EntryType::kHardlink) {
+      const auto found = digests.find(entry.link_target);
+      if (found == digests.end()) continue;  // of a device or the like
+      hex = found->second;
+    } else if (entry.type == EntryType::kFile && entry.layer) {
+      const store::EntryView view = entry.layer->index().at(entry.position);
+      hex = (view.size > 0 ? view.content : sha256(std::string_view())).hex();
+      digests.emplace(entry.path, hex);
+    } else {
+      continue;
+    }
+    subjects.push_back({entry.path.substr(prefix_size), std::move(hex)});
+  }
+  return subjects;
 }
 
 }  // namespace
@@ -75,7 +99,11 @@ Result<void> RootfsPlan::add_platform(store::Store& store, const BuiltPlatform& 
 
 Result<void> RootfsPlan::add_attestations(const BuiltPlatform& built, const std::string& prefix,
                                           const std::string& platform_in_name,
-                                          const ExportOptions& options) {
+                                          const ExportOptions& options, size_t first) {
+  if (built.attestations.empty()) return {};
+  const std::vector<StatementSubject> subjects =
+      file_subjects({entries_.begin() + static_cast<std::ptrdiff_t>(first), entries_.end()},
+                    prefix.empty() ? 0 : prefix.size() + 1);
   std::set<std::string> names;
   for (const Attestation& attestation : built.attestations) {
     const std::string name =
@@ -86,7 +114,8 @@ Result<void> RootfsPlan::add_attestations(const BuiltPlatform& built, const std:
       return Error(ErrorKind::kInvalid, "duplicate attestation path name " + name);
     RootfsEntry entry;
     entry.path = join(prefix, name);
-    entry.text = &attestation.statement_json;
+    texts_.push_back(in_toto_statement(attestation, subjects));
+    entry.text = &texts_.back();
     entries_.push_back(std::move(entry));
   }
   return {};
@@ -138,8 +167,9 @@ Result<RootfsPlan> RootfsPlan::make(store::Store& store, const std::vector<Built
   for (const BuiltPlatform& one : built) {
     const std::string name = directory_name(one.platform);
     const std::string prefix = split ? name : "";
+    const size_t first = plan.entries_.size();
     TRY_CONTEXT(plan.add_platform(store, one, prefix), "platform " + one.platform.str());
-    TRY(plan.add_attestations(one, prefix, several && !split ? name : "", options));
+    TRY(plan.add_attestations(one, prefix, several && !split ? name : "", options, first));
     mixed |= !one.attestations.empty();
     plan.owner_.resize(plan.entries_.size(), static_cast<uint32_t>(owners.size()));
     owners.push_back(one.platform.str());

@@ -3,6 +3,7 @@
 // split, and attestation files (reference O01, O02, T04, T06). Internal to src/transfer.
 #pragma once
 
+#include <list>
 #include <map>
 #include <memory>
 #include <string>
@@ -22,7 +23,7 @@ struct RootfsEntry {
   // or an attestation.
   const store::Layer* layer = nullptr;
   size_t position = 0;
-  const std::string* text = nullptr;  // content of an attestation; the plan's owner keeps it
+  const std::string* text = nullptr;  // content of an attestation; the plan keeps it
 };
 
 // One thread. `built` must outlive it.
@@ -42,14 +43,16 @@ class RootfsPlan {
  private:
   Result<void> add_platform(store::Store& store, const BuiltPlatform& built,
                             const std::string& prefix);
+  // `first`: where the platform's entries begin.
   Result<void> add_attestations(const BuiltPlatform& built, const std::string& prefix,
                                 const std::string& platform_in_name,
-                                const ExportOptions& options);
+                                const ExportOptions& options, size_t first);
   Result<void> settle(const std::vector<std::string>& owners);
 
   std::vector<RootfsEntry> entries_;
   std::vector<uint32_t> owner_;  // number of the platform of each entry, until settle()
   std::vector<store::LayerPtr> layers_;
+  std::list<std::string> texts_;  // their addresses outlive moves of the plan
   std::map<const store::Layer*, std::unique_ptr<store::LayerContents>> contents_;
   std::unique_ptr<MemorySource> memory_;
   std::optional<int64_t> epoch_;

@@ -22,6 +22,7 @@ namespace kasane::ui {
 namespace {
 
 constexpr auto kFrame = std::chrono::milliseconds(100);
+constexpr size_t kBarColumns = 20;
 constexpr size_t kLogLines = 6;  // of each running step
 
 // A log line that cannot move the cursor: escape sequences and controls are dropped, only
@@ -184,9 +185,20 @@ class TtyProgress : public Progress {
     if (step.current > 0) {
       std::string done = size_text(step.current);
       if (step.total > 0) done += " / " + size_text(step.total);
+      if (step.total > 0 && !step.outcome) done = bar(step.current, step.total) + " " + done;
       right = done + "  " + right;
     }
     return colored(row(left, right, columns), step);
+  }
+
+  // "[=====>    ]": of a transfer whose size is known.
+  static std::string bar(uint64_t current, uint64_t total) {
+    const double part = std::min(1.0, static_cast<double>(current) / static_cast<double>(total));
+    const size_t filled = static_cast<size_t>(part * kBarColumns);
+    std::string text(filled, '=');
+    if (filled < kBarColumns) text += '>';
+    text.resize(kBarColumns, ' ');
+    return "[" + text + "]";
   }
 
   std::string colored(std::string text, const Step& step) const {

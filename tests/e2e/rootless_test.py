@@ -159,6 +159,38 @@ class Rootless(support.TestCase):
     # With RUN
 
     @needs("newuidmap", "newgidmap")
+    def test_mounts_with_a_range_of_ids(self):
+        """RM1-RM5 without root: views of context and stages, caches, secrets; and a failed step that can be entered."""
+        self.need_user_namespaces()
+        home = self.home()
+        context = self.context("""FROM busybox AS tools
+RUN mkdir /tools && echo tool > /tools/t && chown 7:8 /tools/t
+FROM busybox
+RUN --mount=type=bind,target=/ctx cat /ctx/a > /a
+RUN --mount=type=bind,from=tools,source=/tools,target=/tools,rw cat /tools/t >> /a && echo x > /tools/t
+RUN --mount=type=bind,from=tools,source=/tools/t,target=/t cat /t >> /a && stat -c %u:%g /t >> /a
+RUN --mount=type=cache,target=/cache,uid=1000,mode=0700 echo c >> /cache/f; stat -c %u:%a /cache >> /a
+RUN --mount=type=cache,target=/cache,uid=1000,mode=0700 cat /cache/f >> /a
+RUN --mount=type=secret,id=s,uid=1000,mode=0440 stat -c %u:%a /run/secrets/s >> /a
+RUN --mount=type=tmpfs,target=/tmpfs echo t > /tmpfs/f
+""", {"a": "context\n"})
+        secret = os.path.join(home, "secret")
+        with open(secret, "w", encoding="ascii") as f:
+            f.write("rootless-canary\n")
+        os.chmod(secret, 0o644)
+        kasane = PlainUser(os.path.join(home, "store"), *self.user_with_range(home), HOME=home)
+        kasane("load", "-i", self.base)
+        kasane.build(context, "-t", "mounts", "--secret", f"id=s,src={secret}")
+        text = self.saved(kasane, home, "mounts").tree.text("/a")
+        self.assertEqual("context\ntool\ntool\n7:8\n1000:700\nc\n1000:440\n", text)
+        kasane.check_store(self)
+
+        broken = self.context("FROM busybox\nENV WHO=me\nRUN echo made > /made && chown 5:6 /made && exit 3\n", {})
+        self.assertNotEqual(0, kasane.build(broken, check=False).code)
+        outcome = kasane("debug", "--", "/bin/sh", "-c", "cat /made; stat -c %u:%g /made; echo $WHO")
+        self.assertEqual("made\n5:6\nme\n", outcome.out)
+
+    @needs("newuidmap", "newgidmap")
     def test_run_with_a_range_of_ids(self):
         self.need_user_namespaces()
         home = self.home()

@@ -70,7 +70,7 @@ Result<CopyOp> Lowerer::lower_copy(StageState& state, const dockerfile::CopyBase
   op.request.parents = copy.parents;
   for (const dockerfile::Word& pattern : copy.excludes) op.request.excludes.push_back(pattern.text);
   op.request.now = options_.now;
-  op.link = copy.link;
+  op.link = copy.link && !copy.chmod;  // K27: with --chmod it is a usual copy
   return op;
 }
 
@@ -119,7 +119,8 @@ void Lowerer::add_copy(StageState& state, const dockerfile::Instruction& instruc
   for (const InlineFile& file : op.request.inline_files) text += " <<" + file.name;
   Result<std::string> destination = expand(state, base.destination);
   text += " " + (destination ? *destination : base.destination.text);
-  VertexId id = add_vertex(state, &instruction, instruction.original, instruction.span, std::move(op));
+  std::string name = (op.link ? "LINK " : "") + instruction.original;  // E01
+  VertexId id = add_vertex(state, &instruction, std::move(name), instruction.span, std::move(op));
   state.history.push_back({text + " # buildkit", false, id});
 }
 

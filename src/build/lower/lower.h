@@ -21,8 +21,10 @@ namespace kasane::build {
 
 struct LowerOptions {
   std::string target;
+  std::string first_base;             // in place of the image of the first FROM
   std::map<std::string, std::string> build_args;
   std::map<std::string, std::string> labels;
+  std::vector<std::string> unset_env, unset_labels;  // taken from the result
   std::optional<exec::Network> network;
   bool allow_host_network = false;    // entitlements (L16)
   bool allow_insecure = false;

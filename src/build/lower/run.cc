@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "build/lower/stage.h"
 #include "build/source_tree.h"
@@ -21,6 +22,18 @@ std::string run_history(const StageState& /*state*/,
     for (const auto& [key, value] : args) text += " " + key + "=" + value;
   }
   return text + " " + join(argv, " ") + " # buildkit";
+}
+
+// H12: what a step that is only a script does, in a few words.
+std::string summary_of(const std::string& script) {
+  size_t begin = std::min(script.find_first_not_of(" \t\r\n"), script.size());
+  size_t end = script.find_last_not_of(" \t\r\n");
+  std::string_view text = std::string_view(script).substr(begin, end == std::string::npos ? 0 : end + 1 - begin);
+  size_t line = text.find('\n');
+  if (line == std::string_view::npos) return std::string(text);
+  std::string first(text.substr(0, line));
+  if (first.ends_with('\r')) first.pop_back();
+  return first + "...";
 }
 
 }  // namespace
@@ -60,6 +73,8 @@ Result<RunMount> Lowerer::lower_mount(StageState& state, const dockerfile::Mount
     }
     case dockerfile::MountType::kSecret:
       mount.mode = parsed.mode.value_or(0400);
+      if (mount.id.empty()) mount.id = parsed.source;  // RM4: source is another word for id
+      mount.source.clear();
       if (mount.id.empty()) mount.id = std::string(base_name(clean_path(target)));
       mount.env = parsed.env.value_or("");
       mount.as_file = !parsed.env || !target.empty();
@@ -146,7 +161,9 @@ Result<void> Lowerer::lower_one(StageState& state, const dockerfile::Instruction
       known->second = value;
   }
   std::string history = run_history(state, args, op.argv);
-  VertexId id = add_vertex(state, &instruction, instruction.original, instruction.span, std::move(op));
+  std::string shown = instruction.original;
+  if (run.command.is_heredoc_script()) shown += " (" + summary_of(run.command.heredocs.front().content()) + ")";
+  VertexId id = add_vertex(state, &instruction, std::move(shown), instruction.span, std::move(op));
   state.history.push_back({std::move(history), false, id});
   return {};
 }

@@ -74,7 +74,7 @@ VertexId Lowerer::add_vertex(StageState& state, const dockerfile::Instruction* i
                              std::string text, SourceSpan span, decltype(Vertex::op) op) {
   (void)instruction;
   Vertex vertex;
-  vertex.name = std::move(text);
+  vertex.name = state.step_prefix + text;
   vertex.span = std::move(span);
   vertex.parent = state.vertex;
   vertex.op = std::move(op);
@@ -176,6 +176,7 @@ Result<void> Lowerer::enter_from(StageState& state) {
   StageState scope;
   scope.env = global_args_;
   std::string name = TRY(expand(scope, from.image));
+  if (state.ast->index == 0 && !options_.first_base.empty()) name = options_.first_base;
   if (name.empty())
     return Error(ErrorKind::kInvalid, "base name (" + from.image.text + ") should not be blank")
         .at(from.image.span)
@@ -216,7 +217,10 @@ Result<void> Lowerer::fire_triggers(StageState& state) {
     Result<dockerfile::Instruction> instruction =
         dockerfile::parse_trigger("ONBUILD of " + state.ast->from.image.text, trigger);
     if (!instruction) return std::move(instruction.error()).at(state.ast->from.span);
-    TRY(dispatch(state, *instruction));
+    state.step_prefix = "ONBUILD ";  // E01
+    Result<void> dispatched = dispatch(state, *instruction);
+    state.step_prefix.clear();
+    TRY(std::move(dispatched));
   }
   return {};
 }
@@ -264,7 +268,11 @@ Result<StageState*> Lowerer::stage(int index) {
 
 // F10: the platform that was asked for, else that of the base.
 Target Lowerer::finish(StageState& target) {
-  for (const auto& [key, value] : options_.labels) target.image.config.labels[key] = value;
+  oci::ContainerConfig& config = target.image.config;
+  for (const std::string& key : options_.unset_labels) config.labels.erase(key);
+  for (const std::string& key : options_.unset_env)
+    std::erase_if(config.env, [&](const std::string& entry) { return entry.starts_with(key + "="); });
+  for (const auto& [key, value] : options_.labels) config.labels[key] = value;
   oci::Platform p = platform_;
   if (!options_.platform_asked && !target.image.architecture.empty())
     p = target.platform_flag ? target.platform

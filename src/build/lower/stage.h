@@ -28,6 +28,7 @@ struct StageState {
   VertexId vertex = kNoVertex;            // kNoVertex: scratch
   std::vector<HistoryItem> history;
   bool cmd_in_stage = false;              // C03
+  std::string step_prefix;                // "ONBUILD " while triggers are lowered
   int steps = 0;                          // "[name i/n]": i so far
   std::vector<VertexId> own_vertices;     // to number them when n is known
 };

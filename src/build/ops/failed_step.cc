@@ -51,6 +51,7 @@ Json describe(const StepInput& input, const RunOp& op, const exec::RunSpec& spec
           {"insecure", spec.security == exec::Security::kInsecure},
           {"hostname", spec.hostname},
           {"hosts", spec.extra_hosts},
+          {"script", op.script.has_value()},
           {"lowerTrees", spec.lower_trees},
           {"mounts", std::move(mounts)}};
 }
@@ -87,7 +88,8 @@ bool read_mount(const Json& json, const std::string& directory, size_t number, e
   if (get<std::string>(json, "upperDir").empty()) return true;
   mount.upper_dir = directory + "/mount" + std::to_string(number) + "-upper";
   mount.work_dir = directory + "/mount" + std::to_string(number) + "-work";
-  return make_directories(mount.upper_dir, 0755) && make_directories(mount.work_dir, 0755);
+  return make_directories(mount.upper_dir, 0755) && remove_tree(mount.work_dir) &&
+         make_directories(mount.work_dir, 0755);
 }
 
 }  // namespace
@@ -129,12 +131,20 @@ Result<FailedStep> open_failed_step(store::Store& store, const std::string& buil
       return Error(ErrorKind::kNotFound, "a layer below the kept step is gone: " + tree)
           .hint("it was pruned; run the build again");
   spec.upper_dir = *directory + "/upper";
+  // New each time: overlayfs refuses one that a mount with the option volatile has used.
   spec.work_dir = *directory + "/work";
+  TRY(remove_tree(spec.work_dir));
   TRY(make_directories(spec.work_dir, 0755));
   size_t number = 0;
   for (const Json& item : json.value("mounts", Json::array())) {
     exec::Mount mount;
-    if (item.is_object() && read_mount(item, *directory, ++number, mount)) {
+    // The script of a heredoc was kept under a name of its own.
+    if (item.is_object() && get<bool>(json, "script") && !spec.argv.empty() &&
+        get<std::string>(item, "target") == spec.argv.front()) {
+      mount.source = *directory + "/script";
+      mount.target = spec.argv.front();
+      spec.mounts.push_back(std::move(mount));
+    } else if (item.is_object() && read_mount(item, *directory, ++number, mount)) {
       spec.mounts.push_back(std::move(mount));
     } else if (item.is_object()) {
       step.missing.push_back(get<std::string>(item, "target"));

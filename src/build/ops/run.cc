@@ -168,6 +168,7 @@ Result<VertexResult> run_run(BuildEnvironment& env, const StepInput& input, cons
   StepLock lock(env, key);
   std::optional<VertexResult> cached = TRY(find_cached(env, input, key.digest()));
   if (cached) return std::move(*cached);
+  TRY(note_mounted_files(env, input, op, key));
   VertexResult explained = explain_miss(env, input, key, nullptr);
   Executed done = TRY(execute(env, input, op, contents));
   uint64_t duration = static_cast<uint64_t>((std::chrono::steady_clock::now() - start).count());

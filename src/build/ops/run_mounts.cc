@@ -26,6 +26,13 @@ Result<LayerPlan> plan_view(const store::RootfsView& empty, SourceTree& tree, co
   return plan;
 }
 
+// More files than this are not listed in the explanation of a step.
+constexpr size_t kMaxNotedFiles = 1000;
+
+std::string name_of(const RunMount& mount, size_t index) {
+  return fmt::format("mount {} {}", index + 1, mount.target);
+}
+
 bool shows_content(const RunMount& mount) {
   return mount.type == dockerfile::MountType::kBind ||
          (mount.type == dockerfile::MountType::kCache && mount.has_from);
@@ -65,7 +72,6 @@ Result<MountContent> content_of(BuildEnvironment& env, const StepInput& input, c
 Result<std::vector<MountContent>> add_mounts_to_key(BuildEnvironment& env, const StepInput& input,
                                                     const RunOp& op, StepKey& key) {
   std::vector<MountContent> contents;
-  int number = 0;
   for (const RunMount& mount : op.mounts) {
     std::string shape(dockerfile::to_string(mount.type));
     if (mount.type == dockerfile::MountType::kBind || mount.type == dockerfile::MountType::kCache)
@@ -75,7 +81,7 @@ Result<std::vector<MountContent>> add_mounts_to_key(BuildEnvironment& env, const
     if (mount.type == dockerfile::MountType::kSecret || mount.type == dockerfile::MountType::kSsh)
       shape += fmt::format(",id={},env={},file={},mode={:o},uid={},gid={}", mount.id, mount.env,
                            mount.as_file, mount.mode, mount.uid, mount.gid);
-    std::string name = fmt::format("mount {} {}", ++number, mount.target);
+    std::string name = name_of(mount, contents.size());
     key.add(name, shape);
     contents.emplace_back();
     if (!shows_content(mount)) continue;
@@ -85,6 +91,22 @@ Result<std::vector<MountContent>> add_mounts_to_key(BuildEnvironment& env, const
     key.add("content of " + name, contents.back().digest->hex());
   }
   return contents;
+}
+
+Result<void> note_mounted_files(BuildEnvironment& env, const StepInput& input, const RunOp& op, StepKey& key) {
+  for (size_t i = 0; i < op.mounts.size(); ++i) {
+    const RunMount& mount = op.mounts[i];
+    // What a stage shows is explained by the stage's own steps.
+    if (!shows_content(mount) || mount.from.kind == SourceRef::Kind::kEmpty || layers_of(input, mount.from)) continue;
+    OpenedTrees trees = OpenedTrees::open(env, input, std::span(&mount.from, 1));
+    store::RootfsView empty{std::vector<store::LayerPtr>()};
+    LayerPlan plan = TRY(plan_view(empty, trees[0], mount));
+    if (plan.entries().size() > kMaxNotedFiles) continue;
+    std::vector<std::pair<std::string, Sha256Digest>> digests = TRY(entry_digests(plan));
+    for (const auto& [path, digest] : digests)
+      key.note("file of " + name_of(mount, i) + ": " + path, digest.hex().substr(0, 16));
+  }
+  return {};
 }
 
 // Layer trees whose merged view holds `source`.

@@ -21,6 +21,9 @@ struct MountContent {
 };
 Result<std::vector<MountContent>> add_mounts_to_key(BuildEnvironment& env, const StepInput& input,
                                                     const RunOp& op, StepKey& key);
+// Notes in the key which files the mounts show, so that a later miss can name the changed one.
+// Only for a step that will run: a hit must not pay for it.
+Result<void> note_mounted_files(BuildEnvironment& env, const StepInput& input, const RunOp& op, StepKey& key);
 
 // Mounts as they are while the step runs; released by the destructor.
 class StepMounts {

@@ -91,6 +91,10 @@ Result<int> run_build(Context& context, const Arguments& arguments) {
   }
   if (const std::string call = build_call(arguments.value("call"), arguments.on("check"));
       !call.empty()) {
+    if (options->context == "-" && !options->dockerfile) {  // X04: no context
+      options->context.clear();
+      options->dockerfile = "-";
+    }
     auto status = run_call(context, call, {options->context, options->dockerfile,
                                            options->target, options->build_args});
     if (status) return *status;
