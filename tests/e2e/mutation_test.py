@@ -40,12 +40,12 @@ class World:
 
 
 def build(kasane, folder, args, env=None):
-    """(image id, names of the steps that ran)."""
+    """(image id, names of the steps that ran). Looking at a named context is none of them."""
     iidfile = folder + ".iid"
     try:
         text = kasane.build(folder, "--explain", "--iidfile", iidfile, *args, cwd=folder, env=env).out
         with open(iidfile, encoding="ascii") as f:
-            return f.read(), [m[1] for m in map(re.compile(r"RAN +(.*)").match, text.splitlines()) if m]
+            return f.read(), [m[1] for m in map(re.compile(r"RAN +((?!\[context ).*)").match, text.splitlines()) if m]
     finally:
         if os.path.exists(iidfile):
             os.unlink(iidfile)
