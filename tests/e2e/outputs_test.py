@@ -458,6 +458,9 @@ class Provenance(support.TestCase):
         self.assertEqual("TOKEN", definition["externalParameters"]["request"]["secrets"][0]["id"])
         self.assertTrue([s for s in definition["internalParameters"]["steps"] if "RUN --mount=type=secret" in s["name"]])
         self.assertLess(len(texts["min"]), len(texts["max"]))
+        outcome = self.build("--provenance=mode=max", "--build-arg", "OTHER=hunter2-secret-value", "-o", self.path("leak"), check=False)
+        self.assertNotEqual(0, outcome.code)
+        self.assertFalse(os.path.exists(self.path("leak")))
         outcome = self.build("--provenance=mode=mid", check=False)
         self.assertIn("use mode=min or mode=max", outcome.err)
 
