@@ -47,6 +47,7 @@ struct BuildOptions {
   std::string target;                         // stage name or number; "" = last
   std::map<std::string, std::string> build_args;  // K without value: caller resolves from env
   std::map<std::string, std::string> labels;
+  std::vector<std::string> unset_env, unset_labels;  // names; of the result, not of the steps
   std::vector<std::string> build_contexts;    // "NAME=VALUE" (S05)
   std::vector<oci::Platform> platforms;       // empty: this host's
   SecretValues secrets;

@@ -36,6 +36,13 @@ Result<void> check_secrets(const SecretValues& secrets, const BuiltPlatform& bui
   return refuse_leaks(secrets, {layers.begin() + static_cast<ptrdiff_t>(base), layers.end()});
 }
 
+// L25, as buildah: the steps had them.
+void leave_out(const BuildOptions& options, oci::ContainerConfig& config) {
+  for (const std::string& name : options.unset_env)
+    std::erase_if(config.env, [&](const std::string& entry) { return entry.starts_with(name + "="); });
+  for (const std::string& name : options.unset_labels) config.labels.erase(name);
+}
+
 // `members`: object text of further members of the configuration, or "".
 std::string Deliverer::with_inline_cache(const std::string& members, const Target& target) const {
   std::vector<std::pair<size_t, Sha256Digest>> keys;
@@ -49,6 +56,7 @@ std::string Deliverer::with_inline_cache(const std::string& members, const Targe
 Result<void> Deliverer::assemble() {
   for (const Target& target : d.graph.targets) {
     oci::ImageConfig config = assemble_config(target, d.results, d.epoch);
+    leave_out(d.options, config.config);
     if (d.inline_cache) config.unknown_json = with_inline_cache(config.unknown_json, target);
     BuiltPlatform image;
     image.platform = target.platform;

@@ -80,6 +80,8 @@ constexpr FlagSpec kFlags[] = {
     text("target", "Set the target build stage to build"),
     text("timestamp", "Seconds since 1970 for all times in the image, as\nSOURCE_DATE_EPOCH", 0, {}, "int"),
     list("ulimit", "Ulimit options for the steps (format: \"nofile=1024:2048\")", 0, "ulimit"),
+    list("unsetenv", "Leave this variable out of the image's configuration"),
+    list("unsetlabel", "Leave this label, of the base for example, out of the image"),
 };
 
 // "true", "false", "mode=max", "mode=min,...": what --provenance and --attest hold.

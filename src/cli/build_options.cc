@@ -209,6 +209,19 @@ Result<void> add_entitlements(const Arguments& arguments, build::BuildOptions& o
   return {};
 }
 
+Result<void> check_stdout(const Context& context, const build::BuildOptions& options) {
+  bool taken = false;
+  for (const transfer::ExportOptions& output : options.outputs) {
+    if (!output.to_stdout()) continue;
+    if (context.streams.out_is_terminal)
+      return invalid(fmt::format("dest file is required for {} exporter. refusing to write to console",
+                                 transfer::kind_name(output.kind)))
+          .hint("redirect standard output, or name a file with dest=");
+    if (std::exchange(taken, true)) return invalid("only one output can go to standard output");
+  }
+  return {};
+}
+
 void note_ignored(const Arguments& arguments, std::vector<std::string>& notes) {
   static constexpr std::string_view kIgnored[] = {
       "cgroup-parent", "compress", "cpu-period", "cpu-quota", "cpu-shares", "cpuset-cpus",
@@ -230,6 +243,8 @@ Result<build::BuildOptions> build_options(Context& context, const Arguments& arg
   options.target = arguments.value("target");
   options.build_args = TRY(build_arguments(context, arguments));
   options.labels = labels_of(arguments);
+  options.unset_env = arguments.list("unsetenv");
+  options.unset_labels = arguments.list("unsetlabel");
   options.build_contexts = arguments.list("build-context");
   options.platforms = TRY(platforms_of(context, arguments));
   for (const std::string& text : arguments.list("secret")) TRY(add_secret(context, text, options.secrets));
@@ -245,6 +260,7 @@ Result<build::BuildOptions> build_options(Context& context, const Arguments& arg
   TRY(add_entitlements(arguments, options));
   TRY(add_run_settings(arguments, options.run));
   TRY(add_outputs(arguments, options));
+  TRY(check_stdout(context, options));
   options.iidfile = arguments.value("iidfile");
   std::string jobs = arguments.value("jobs");
   if (!jobs.empty()) options.jobs = static_cast<unsigned>(std::max(0, std::atoi(jobs.c_str())));

@@ -119,7 +119,8 @@ void Lowerer::add_copy(StageState& state, const dockerfile::Instruction& instruc
   for (const InlineFile& file : op.request.inline_files) text += " <<" + file.name;
   Result<std::string> destination = expand(state, base.destination);
   text += " " + (destination ? *destination : base.destination.text);
-  VertexId id = add_vertex(state, &instruction, instruction.original, instruction.span, std::move(op));
+  std::string name = (op.link ? "LINK " : "") + instruction.original;  // E01
+  VertexId id = add_vertex(state, &instruction, std::move(name), instruction.span, std::move(op));
   state.history.push_back({text + " # buildkit", false, id});
 }
 
