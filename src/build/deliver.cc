@@ -128,7 +128,7 @@ Result<void> Deliverer::deliver(const ExportOptions& given) {
   bool to_store = output.kind == ExportOptions::Kind::kImage ||
                   (output.kind == ExportOptions::Kind::kDocker && output.dest.empty());
   if (output.kind == ExportOptions::Kind::kCacheOnly) return {};
-  add_provenance(d, images);
+  TRY(add_provenance(d, images));
   ExportResult written = TRY(to_store ? store_images(images, output)
                                       : transfer::export_build(d.store, images, output, events, stop));
   // Files have no digest: those of an image stay the ones that are told.

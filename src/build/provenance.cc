@@ -116,15 +116,17 @@ Json predicate_of(const Delivery& d, const Target& target) {
 
 }  // namespace
 
-void add_provenance(const Delivery& d, std::vector<transfer::BuiltPlatform>& images) {
-  if (d.options.provenance == ProvenanceMode::kNone) return;
+Result<void> add_provenance(const Delivery& d, std::vector<transfer::BuiltPlatform>& images) {
+  if (d.options.provenance == ProvenanceMode::kNone) return {};
   for (size_t i = 0; i < images.size(); ++i) {
     transfer::Attestation attestation;
     attestation.predicate_type = kPredicateType;
     attestation.predicate_json =
         predicate_of(d, d.graph.targets.at(i)).dump(-1, ' ', false, Json::error_handler_t::replace);
+    TRY(refuse_leaks(d.options.secrets, attestation.predicate_json, "the provenance"));
     images[i].attestations.push_back(std::move(attestation));
   }
+  return {};
 }
 
 }  // namespace kasane::build

@@ -223,6 +223,19 @@ Result<void> check_context(const std::string& context, const std::string& file) 
       .hint("the last argument is the directory with the files to copy, often \".\"");
 }
 
+Result<void> check_stdout(const Context& context, const build::BuildOptions& options) {
+  bool taken = false;
+  for (const transfer::ExportOptions& output : options.outputs) {
+    if (!output.to_stdout()) continue;
+    if (context.streams.out_is_terminal)
+      return invalid(fmt::format("dest file is required for {} exporter. refusing to write to console",
+                                 transfer::kind_name(output.kind)))
+          .hint("redirect standard output, or name a file with dest=");
+    if (std::exchange(taken, true)) return invalid("only one output can go to standard output");
+  }
+  return {};
+}
+
 void note_ignored(const Arguments& arguments, std::vector<std::string>& notes) {
   static constexpr std::string_view kIgnored[] = {
       "cgroup-parent", "compress", "cpu-period", "cpu-quota", "cpu-shares", "cpuset-cpus",
@@ -262,6 +275,7 @@ Result<build::BuildOptions> build_options(Context& context, const Arguments& arg
   TRY(add_entitlements(arguments, options));
   TRY(add_run_settings(arguments, options.run));
   TRY(add_outputs(arguments, options));
+  TRY(check_stdout(context, options));
   options.iidfile = arguments.value("iidfile");
   options.first_base = arguments.value("from");
   if (std::string ttl = arguments.value("cache-ttl"); !ttl.empty()) {

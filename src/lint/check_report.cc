@@ -47,7 +47,7 @@ std::string build_summary(const std::vector<Finding>& findings, bool expanded) {
   if (findings.empty()) return "";
   std::string text = findings.size() == 1 ? std::string("\n 1 warning found")
                                           : fmt::format("\n {} warnings found", findings.size());
-  text += expanded ? ":\n" : " (use docker --debug to expand):\n";
+  text += expanded ? ":\n" : " (use kasane --debug to expand):\n";
   for (const Finding& finding : findings) {
     text += " - " + short_text(finding) + "\n";
     if (expanded) text += details(finding);

@@ -13,7 +13,7 @@ namespace kasane::lint {
 // "UndefinedVar: Usage of undefined variable '$X' (line 3)".
 std::string short_text(const Finding& finding);
 
-// E09, after a build: "\n 2 warnings found (use docker --debug to expand):\n - ...\n"; "" when
+// E09, after a build: "\n 2 warnings found (use kasane --debug to expand):\n - ...\n"; "" when
 // there is nothing. `expanded` adds description, address and excerpt to each.
 std::string build_summary(const std::vector<Finding>& findings, bool expanded = false);
 

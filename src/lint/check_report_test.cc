@@ -23,11 +23,11 @@ std::string json_of(const std::string& text) {
 TEST(CheckReport, SummaryAfterABuild) {
   EXPECT_EQ(build_summary({}), "");
   EXPECT_EQ(build_summary(report_of("FROM scratch\nMAINTAINER me\n").findings),
-            "\n 1 warning found (use docker --debug to expand):\n"
+            "\n 1 warning found (use kasane --debug to expand):\n"
             " - MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label "
             "(line 2)\n");
   EXPECT_TRUE(build_summary(report_of(kFile).findings)
-                  .starts_with("\n 2 warnings found (use docker --debug to expand):\n - JSONArgs"));
+                  .starts_with("\n 2 warnings found (use kasane --debug to expand):\n - JSONArgs"));
 }
 
 TEST(CheckReport, ExpandedSummary) {

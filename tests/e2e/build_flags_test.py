@@ -64,6 +64,14 @@ class BuildFlags(support.TestCase):
             self.assertIn("S=" + want, self.k.config("t")["Config"]["Env"])
         self.refused('"frist" could not be found (did you mean first?)', text, "--target", "frist")
 
+    def test_unset(self):
+        """L25: --unsetenv and --unsetlabel leave out what the base brought; the steps still have it."""
+        self.build("FROM busybox\nENV A=1 AB=2\nLABEL a=1 ab=2\nRUN test $A = 1\n", "-t", "u", "--unsetenv", "A",
+                   "--unsetlabel", "a", "--unsetenv", "NOPE")
+        config = self.k.config("u")["Config"]
+        self.assertEqual(["AB=2"], [e for e in config["Env"] if e.startswith("A")])
+        self.assertEqual({"ab": "2"}, config["Labels"])
+
     def test_pull_is_noted(self):
         """L08: there is no registry to ask yet, and --pull says so."""
         self.assertIn("--pull has no effect", self.build("FROM busybox\nENV A=1\n", "--pull").err)

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import pty
 import subprocess
 import tarfile
 
@@ -199,6 +200,15 @@ class Outputs(support.TestCase):
             f.write(data)
         self.assertEqual(self.id, Layout(path).manifest()["config"]["digest"])
         self.assertEqual(data, self.bytes_of("-o", "type=oci,dest=-"))
+        for args in (("-q",), ("--explain",), ("--resources",)):
+            self.assertEqual(data, self.bytes_of("-o", "type=oci", *args))
+        self.refused("only one output can go to standard output", "-o", "-", "-o", "type=oci")
+        master, slave = pty.openpty()
+        done = subprocess.run([support.KASANE, "build", "-o", "-", self.context], env=self.k.env, stdout=slave,
+                              stderr=subprocess.PIPE, check=False)
+        os.close(slave)
+        os.close(master)
+        self.assertIn(b"refusing to write to console", done.stderr)
 
     @needs("skopeo")
     def test_docker(self):
@@ -237,6 +247,8 @@ class Outputs(support.TestCase):
                          [m["annotations"]["io.containerd.image.name"] for m in layout.index["manifests"]])
         layout = self.output("name=a:1", args=("-t", "c:2"))
         self.assertEqual("docker.io/library/c:2", layout.top["annotations"]["io.containerd.image.name"])
+        self.build("-o", "type=image,name=store:1,unpack=true,store=true,push=false,name-canonical=true")
+        self.assertEqual(self.id, self.k.config("store:1")["Id"])
         self.refused("A:1", "-o", "type=oci,name=A:1,dest=" + self.path("x"))
         self.refused("NOPE", "-t", "NOPE", "-o", self.path("x"))
         self.assertFalse(os.path.exists(self.path("x")))
@@ -458,6 +470,9 @@ class Provenance(support.TestCase):
         self.assertEqual("TOKEN", definition["externalParameters"]["request"]["secrets"][0]["id"])
         self.assertTrue([s for s in definition["internalParameters"]["steps"] if "RUN --mount=type=secret" in s["name"]])
         self.assertLess(len(texts["min"]), len(texts["max"]))
+        outcome = self.build("--provenance=mode=max", "--build-arg", "OTHER=hunter2-secret-value", "-o", self.path("leak"), check=False)
+        self.assertNotEqual(0, outcome.code)
+        self.assertFalse(os.path.exists(self.path("leak")))
         outcome = self.build("--provenance=mode=mid", check=False)
         self.assertIn("use mode=min or mode=max", outcome.err)
 

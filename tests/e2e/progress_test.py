@@ -12,7 +12,7 @@ import subprocess
 import termios
 
 import support
-from contexts import write_busybox_tar, write_tree
+from contexts import make_tar, write_busybox_tar, write_tree
 from support import Kasane
 
 TWO = "FROM busybox AS one\nRUN sleep {0}; echo from-one\nFROM busybox AS two\nRUN sleep {0}; echo from-two\n" \
@@ -62,6 +62,18 @@ class Progress(support.TestCase):
         self.assertEqual(shape(second), shape(self.k("build", context).err))
         self.assertEqual("", self.k("build", context, env={"BUILDKIT_PROGRESS": "quiet"}).err)
         self.assertIn("invalid progress mode", self.k("build", "--progress", "loud", context, check=False).err)
+
+    def test_plumbing(self):
+        """E01: work that no instruction asked for is [internal]; stages without a name have a number; ONBUILD shows."""
+        tar = make_tar({"Dockerfile": "FROM busybox\nCOPY f /\nFROM busybox\nCOPY --link f /\nCOPY --from=0 /f /g\n", "f": "f"})
+        done = subprocess.run([support.KASANE, "build", "--progress", "plain", "-"], input=tar, env=self.k.env,
+                              stderr=subprocess.PIPE, check=True)
+        err = done.stderr.decode()
+        self.assertRegex(err, r"(?m)^#\d+ \[internal\] load build context$")
+        for name in ("[stage-0 2/2] COPY f /", "[stage-1 2/3] LINK COPY --link f /", "[stage-1 3/3] COPY --from=0 /f /g"):
+            self.assertIn(name, err)
+        self.build("FROM busybox\nONBUILD RUN echo fired\n", "-t", "trigger")
+        self.assertIn("ONBUILD RUN echo fired", self.build("FROM trigger\n", "--progress", "plain").err)
 
     def test_plain_in_parallel(self):
         """E02: lines of two steps that run at once are told apart, and a switch is marked."""

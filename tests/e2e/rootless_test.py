@@ -221,6 +221,19 @@ RUN id > /home/app/id && touch /home/app/f
         kasane("builder", "prune", "-f")
         kasane.check_store(self)
 
+    @needs("newuidmap", "newgidmap")
+    def test_debug_with_a_range_of_ids(self):
+        """E06: the files of a failed step belong to whom they did, and debug opens them twice."""
+        self.need_user_namespaces()
+        home = self.home()
+        context = self.context("FROM busybox\nRUN echo made > /made && chown 77:88 /made && rm -r /usr/lib/old && exit 3\n", {})
+        kasane = PlainUser(os.path.join(home, "store"), *self.user_with_range(home), HOME=home)
+        kasane("load", "-i", self.base)
+        self.assertIn("exit code: 3", kasane.build(context, check=False).err)
+        for _ in range(2):
+            self.assertEqual("77 88\nmade\n", kasane("debug", "--", "sh", "-c", "stat -c '%u %g' /made; cat /made").out)
+        kasane.check_store(self)
+
     def test_run_with_one_id(self):
         """Without a range RUN works as long as everything belongs to root; otherwise the refusal says what is missing."""
         self.need_user_namespaces()

@@ -269,7 +269,8 @@ Result<StageState*> Lowerer::stage(int index) {
   return &state;
 }
 
-// F10: the platform that was asked for, else that of the base.
+// F10: the platform that was asked for, else that of the base. L25: what is left out of the image
+// was there for its steps.
 Target Lowerer::finish(StageState& target) {
   oci::ContainerConfig& config = target.image.config;
   for (const std::string& key : options_.unset_labels) config.labels.erase(key);

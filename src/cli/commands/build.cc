@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "base/diagnostic.h"
 #include "cli/build_call.h"
 #include "cli/build_options.h"
@@ -65,18 +67,20 @@ std::string resources(const build::BuildResult& result) {
   return align_table(text);
 }
 
-void print_result(Context& context, const Arguments& arguments, const build::BuildResult& result) {
+// `stdout_taken`: an output of the build went there, which words would spoil.
+void print_result(Context& context, const Arguments& arguments, const build::BuildResult& result,
+                  bool stdout_taken) {
   const bool quiet = arguments.on("quiet") || arguments.value("progress") == "quiet";
   if (!quiet && !result.findings.empty())
     context.err("\n" + lint::build_summary(result.findings, context.globals.debug));
   if (arguments.on("resources")) context.err(resources(result));
   if (arguments.on("explain")) {
-    if (quiet)
+    if (quiet || stdout_taken)
       context.err(explanation(result));
     else
       context.out(explanation(result));
   }
-  if (quiet && !result.digest.empty()) context.out(result.digest + "\n");
+  if (quiet && !stdout_taken && !result.digest.empty()) context.out(result.digest + "\n");
 }
 
 Result<int> run_build(Context& context, const Arguments& arguments) {
@@ -118,7 +122,9 @@ Result<int> run_build(Context& context, const Arguments& arguments) {
     for (const std::string& warning : result->warnings) events.warn(warning);
   progress->finish();
   if (result) {
-    print_result(context, arguments, *result);
+    const bool stdout_taken = std::any_of(options->outputs.begin(), options->outputs.end(),
+                                          [](const auto& output) { return output.to_stdout(); });
+    print_result(context, arguments, *result, stdout_taken);
     return 0;
   }
   const int signal = watcher->signal();

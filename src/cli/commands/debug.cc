@@ -35,7 +35,9 @@ Result<int> run_debug(Context& context, const Arguments& arguments) {
   for (const std::string& target : step.missing)
     context.err(fmt::format("Not mounted: {}\n", sanitize(target)));
   std::vector<std::string> failed = std::move(step.spec.argv);
-  if (failed.size() > 2) context.err(fmt::format("The step was: {}\n", sanitize(failed.back())));
+  // What a shell was given is the last word; else the words are the command.
+  std::string command = failed.size() > 2 && failed[1] == "-c" ? failed.back() : fmt::format("{}", fmt::join(failed, " "));
+  context.err(fmt::format("The step was: {}\n", sanitize(command)));
   step.spec.argv = arguments.positional();
   if (step.spec.argv.empty()) step.spec.argv = {"/bin/sh"};
   if (context.streams.in_is_terminal && context.streams.out_is_terminal)
