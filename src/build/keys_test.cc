@@ -57,10 +57,10 @@ TEST(StepKey, ComparesStepsOfDifferentKinds) {
 // RM1: notes name the files of a mount and are no part of the digest.
 TEST(StepKey, NotesExplainAMount) {
   auto key = [](const char* content, std::vector<std::pair<std::string, std::string>> files) {
-    StepKey key;
-    key.add("content of mount 1 /m", content);
-    for (auto& [path, digest] : files) key.note("file of mount 1 /m: " + path, digest);
-    return key;
+    StepKey made;
+    made.add("content of mount 1 /m", content);
+    for (auto& [path, digest] : files) made.note("file of mount 1 /m: " + path, digest);
+    return made;
   };
   StepKey before = key("a", {{"same", "1"}, {"changed", "1"}, {"gone", "1"}});
   StepKey now = key("b", {{"same", "1"}, {"changed", "2"}, {"new", "1"}});
