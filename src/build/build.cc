@@ -135,6 +135,7 @@ LowerOptions lower_options(const BuildOptions& options, const Inputs& inputs, Na
                            std::optional<int64_t> epoch, int64_t now) {
   LowerOptions lowering;
   lowering.target = options.target;
+  lowering.first_base = options.first_base;
   lowering.build_args = options.build_args;
   lowering.labels = options.labels;
   lowering.unset_env = options.unset_env;
@@ -230,6 +231,8 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
   env.epoch = epoch;
   env.now_ns = now;
   env.run = run_settings(options);
+  env.cache_ttl_ns = options.cache_ttl_ns;
+  env.retries = options.retries;
   unsigned jobs = options.jobs ? options.jobs : std::max(1u, std::thread::hardware_concurrency());
   GraphRun run;
   Result<void> ran = run_graph(env, graph, jobs, events, stop, run);

@@ -44,6 +44,7 @@ struct BuildOptions {
   // "-" for standard input.
   std::optional<std::string> dockerfile;
   std::vector<std::string> tags;              // as given; validated before anything runs
+  std::string first_base;                     // in place of the image of the first FROM
   std::string target;                         // stage name or number; "" = last
   std::map<std::string, std::string> build_args;  // K without value: caller resolves from env
   std::map<std::string, std::string> labels;
@@ -53,6 +54,8 @@ struct BuildOptions {
   SecretValues secrets;
   const SshAgents* ssh = nullptr;             // null: none
   bool no_cache = false;
+  int64_t cache_ttl_ns = 0;                   // cached steps that are older are not used; 0: any age
+  int retries = 2;                            // of downloads, after errors that may pass
   std::set<std::string> no_cache_stages;      // lower case
   std::optional<exec::Network> network;       // default for RUN
   bool allow_host_network = false, allow_insecure = false;

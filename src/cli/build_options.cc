@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/ram_size.h"
 #include "cli/build_outputs.h"
+#include "cli/units.h"
 #include "net/git_ref.h"
 
 namespace kasane::cli {
@@ -262,6 +263,13 @@ Result<build::BuildOptions> build_options(Context& context, const Arguments& arg
   TRY(add_run_settings(arguments, options.run));
   TRY(add_outputs(arguments, options));
   options.iidfile = arguments.value("iidfile");
+  options.first_base = arguments.value("from");
+  if (std::string ttl = arguments.value("cache-ttl"); !ttl.empty()) {
+    std::optional<int64_t> duration = parse_duration(ttl);
+    if (!duration) return invalid("invalid duration " + quote(ttl) + " for --cache-ttl").hint("write for example 24h");
+    options.cache_ttl_ns = *duration;
+  }
+  if (arguments.given("retry")) options.retries = std::max(0, std::atoi(arguments.value("retry").c_str()));
   std::string jobs = arguments.value("jobs");
   if (!jobs.empty()) options.jobs = static_cast<unsigned>(std::max(0, std::atoi(jobs.c_str())));
   note_ignored(arguments, notes);

@@ -1,6 +1,7 @@
 // One SolveStatus document per line, members as BuildKit's client prints them.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "base/hash.h"
@@ -10,9 +11,30 @@
 namespace kasane::ui {
 namespace {
 
+// Bytes of the rune that `text` begins with; 0 when it is not UTF-8.
+size_t rune_size(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const size_t size = byte(0) < 0x80 ? 1 : byte(0) >= 0xf0 ? 4 : byte(0) >= 0xe0 ? 3 : 2;
+  if (size > text.size() || (size > 1 && byte(0) < 0xc2) || byte(0) > 0xf4) return 0;
+  for (size_t i = 1; i < size; ++i)
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  // Overlong forms, surrogates, and what lies beyond the last plane.
+  const bool wrong = (byte(0) == 0xe0 && byte(1) < 0xa0) || (byte(0) == 0xed && byte(1) > 0x9f) ||
+                     (byte(0) == 0xf0 && byte(1) < 0x90) || (byte(0) == 0xf4 && byte(1) > 0x8f);
+  return wrong ? 0 : size;
+}
+
+// Names come from Dockerfiles, which may hold any bytes.
 std::string json_text(std::string_view text) {
   std::string out = "\"";
-  for (unsigned char c : text) {
+  for (size_t i = 0; i < text.size();) {
+    const size_t size = rune_size(text.substr(i));
+    if (size != 1) {
+      out += size == 0 ? std::string_view("\ufffd") : text.substr(i, size);
+      i += std::max<size_t>(size, 1);
+      continue;
+    }
+    const unsigned char c = static_cast<unsigned char>(text[i++]);
     if (c == '"' || c == '\\')
       out += fmt::format("\\{}", static_cast<char>(c));
     else if (c < 0x20 || c == 0x7f)

@@ -31,11 +31,14 @@ class CacheTransfer(support.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.base = write_busybox_tar(os.path.join(cls.work, "base.tar"))
+        first = Kasane(os.path.join(cls.work, "first"))
+        first.import_busybox(write_busybox_tar(os.path.join(cls.work, "root.tar")))
+        cls.base = os.path.join(cls.work, "base.tar")
+        first("save", "-o", cls.base, "busybox")
 
     def store(self):
         k = Kasane(os.path.join(self.new_folder("store"), "root"), SOURCE_DATE_EPOCH="1600000000")
-        k.import_busybox(self.base)
+        k("load", "-i", self.base)
         self.addCleanup(lambda: k.check_store(self))
         return k
 
@@ -67,7 +70,7 @@ class CacheTransfer(support.TestCase):
         """L04: mode=min has the steps of the result; those of other stages run again."""
         context, folder, _ = self.exported("mode=min")
         _, whole, _ = self.exported("mode=max", context=context)
-        count = lambda f: len(json.load(open(f + "/index.json", encoding="utf-8"))["manifests"])
+        count = lambda f: len(os.listdir(f + "/blobs/sha256"))
         self.assertLess(count(folder), count(whole))
         ran = self.ran(self.store(), context, "--cache-from", f"type=local,src={folder}")
         self.assertIn("RUN echo tool > /tool", ran)

@@ -16,20 +16,19 @@ CASES = [
          "touch /m/x 2>/dev/null || echo read-only >> /out", TREE, known=STUBS,
          expect={"/out": {"text": "f\ng\nread-only\n"}, "/m": None}),
     Case("mount_bind_file", "RM1", B + "WORKDIR /w\nRUN --mount=type=bind,source=d/f,target=/w/given cat given > /out",
-         TREE, expect={"/out": {"text": "f\n"}, "/w/given": None},
-         known=(Known("docker", "/w/given", "present", False, "RM7", OLD_BUILDKIT),
-                Known("buildah", "/w/given", "present", False, "RM7", "it keeps mount stubs"))),
+         TREE, expect={"/out": {"text": "f\n"}, "/w/given": None}),
     Case("mount_bind_stage", "RM1 S01", B.replace("\n", " AS one\n") + "RUN mkdir /o && echo 1 > /o/f\nFROM busybox\n"
          "RUN --mount=type=bind,from=one,source=/o,target=/m cp /m/f /f", known=STUBS, expect={"/f": {"text": "1\n"}}),
     Case("mount_bind_writes_are_lost", "RM1", B + "RUN --mount=type=bind,source=d,target=/m,rw echo new > /m/f && "
-         "cp /m/f /first\nRUN --mount=type=bind,source=d,target=/m cp /m/f /second", TREE, known=STUBS,
+         "cp /m/f /first\nRUN --mount=type=bind,source=d,target=/m cp /m/f /second", TREE, known=STUBS +
+         (Known("buildah", "/second", "s*", ANY, "RM1", "it writes into the context"),),
          expect={"/first": {"text": "new\n"}, "/second": {"text": "f\n"}}),
     Case("mount_bind_over_existing", "RM1", B + "RUN --mount=type=bind,source=d,target=/usr/lib/old "
          "ls /usr/lib/old > /ls\nRUN ls /usr/lib/old > /ls2", TREE,
+         skip={"buildah": "RM7: it removes the image's own folder after the step"},
          expect={"/ls": {"text": "f\nsub\nvoid\n"}, "/ls2": {"text": "a\nsub\n"}}),
     Case("mount_bind_twice", "RM8", B + "RUN --mount=type=bind,source=d/f,target=/m1 "
-         "--mount=type=bind,source=d/sub,target=/m2 cat /m1 /m2/g > /out", TREE, known=STUBS +
-         (Known("buildah", "/m1", "present", False, "RM7", "it keeps mount stubs"),),
+         "--mount=type=bind,source=d/sub,target=/m2 cat /m1 /m2/g > /out", TREE, known=STUBS,
          expect={"/out": {"text": "f\ng\n"}}),
     Case("mount_cache_is_shared", "RM2", B + "RUN --mount=type=cache,target=/c,id=differential echo 1 > /c/f\n"
          "RUN --mount=type=cache,target=/c,id=differential cat /c/f > /out && stat -c '%a %u %g' /c >> /out",
@@ -40,6 +39,7 @@ CASES = [
     Case("mount_tmpfs", "RM3", B + "RUN --mount=type=tmpfs,target=/t echo x > /t/f && "
          "stat -f -c %T /t > /out\nRUN test ! -e /t/f", known=STUBS),
     Case("mount_tmpfs_hides_files", "RM3", B + "RUN --mount=type=tmpfs,target=/usr/lib/old ls /usr/lib/old > /ls",
+         known=(Known("buildah", "/usr/lib/old*", "present", True, "RM7", "it removes the image's own folder after the step"),),
          expect={"/ls": {"text": ""}, "/usr/lib/old/a": {"type": "file"}}),
     Case("mount_secret", "RM4", B + "RUN --mount=type=secret,id=s cat /run/secrets/s > /copied && "
          "stat -c '%a %u %g' /run/secrets/s > /stat", {"token": "hush\n"}, args=("--secret", "id=s,src=token"),
@@ -50,11 +50,9 @@ CASES = [
          "cp /tmp/key /tmp/out && stat -c '%a %u %g' /tmp/key > /tmp/stat", {"token": "hush\n"},
          args=("--secret", "id=s,src=token"),
          expect={"/tmp/stat": {"text": "440 1000 0\n"}, "/tmp/key": None},
-         known=(Known("docker", "/tmp/key", "present", False, "RM7", OLD_BUILDKIT),
-                Known("buildah", "/tmp/key", "present", False, "RM7", "it keeps mount stubs"))),
+         known=(Known("buildah", "/tmp/key", "present", False, "RM7", "it keeps mount stubs"),)),
     Case("mount_secret_missing", "RM4", B + "RUN --mount=type=secret,id=none test ! -e /run/secrets/none && touch /ok",
-         expect={"/ok": {"type": "file"}},
-         known=(Known("buildah", "/run/secrets*", "present", False, "RM7", "it keeps mount stubs"),)),
+         expect={"/ok": {"type": "file"}}),
     Case("mount_secret_in_environment", "RM4", B + "RUN --mount=type=secret,id=s,env=KEY echo $KEY > /out; "
          "test ! -e /run/secrets/s && touch /ok\nRUN echo [$KEY] > /after", {"token": "hush"},
          args=("--secret", "id=s,src=token"), skip=NEW,
@@ -112,6 +110,9 @@ CASES = [
     Case("wildcard_behind_link", "W04 K12", B + "COPY lnk/*.t /x/", {"real/a.t": "a\n", "real/b.t": "b\n", "lnk": L("real")},
          expect={"/x/a.t": {"text": "a\n"}, "/x/b.t": {"text": "b\n"}}),
     Case("wildcard_in_folder_name", "W01 W03", B + "COPY v[0-9]/sub* /x/", {"v1/sub1/a": "a\n", "v2/sub2": "s\n", "vx/sub": ""}),
+    Case("copy_from_global_arg", "V16", "ARG WHICH=two\nFROM busybox AS one\nRUN echo 1 > /f\nFROM busybox AS two\n"
+         "RUN echo 2 > /f\nFROM busybox\nCOPY --from=$WHICH /f /g", expect={"/g": {"text": "2\n"}},
+         skip={"docker": "V16: it refuses", "buildah": NO_BUILDAH}),
     Case("stage_names_twice", "K42", "FROM busybox AS one\nRUN echo 1 > /f\nFROM one AS one\nRUN echo 2 >> /f\n"
          "FROM busybox\nCOPY --from=one /f /f", skip={"buildah": "K42: it refuses or takes the first"},
          expect={"/f": {"text": "1\n2\n"}}),
@@ -127,7 +128,8 @@ CASES = [
     Case("expand_keys", "V19", B + "ARG K=name\nENV $K=v\nLABEL $K.x=w\nENV after=$name",
          config={"Env": [PATH, "name=v", "after=v"], "Labels": {"name.x": "w"}}),
     Case("expand_base_env", "V20", B.replace("\n", " AS one\n") + "ENV A=base\nFROM one\nENV PATH=$PATH:/more B=$A-$A\nCOPY a /$A/",
-         {"a": "a\n"}, config={"Env": [PATH + ":/more", "A=base", "B=base-base"]}, expect={"/base/a": {"text": "a\n"}}),
+         {"a": "a\n"}, known=(Known("buildah", "config", "Env", ANY, "I01", "it moves changed variables to the end"),),
+         config={"Env": [PATH + ":/more", "A=base", "B=base-base"]}, expect={"/base/a": {"text": "a\n"}}),
     Case("arg_default_lazy", "A07", B + "ARG A\nARG C=${A:?must be given}\nRUN echo $C > /c", args=("--build-arg", "C=1"),
          expect={"/c": {"text": "1\n"}}, skip=NEW),
     Case("arg_proxy", "A10", B + "RUN env | grep -i 'ftp_proxy' | sort > /env", args=("--build-arg", "FTP_PROXY=http://p:1"),
@@ -151,6 +153,7 @@ CASES = [
     # Stages, triggers, metadata
     Case("onbuild_copies_from_stage", "I13 K40", "FROM busybox AS files\nRUN echo 1 > /f\nFROM busybox AS parent\n"
          "ONBUILD COPY --from=files /f /given\nONBUILD RUN cat /given > /twice\nFROM parent\nRUN cat /given >> /twice",
+         skip={"docker": OLD_BUILDKIT, "buildah": "I13: it looks for an image of the stage's name"},
          expect={"/twice": {"text": "1\n1\n"}}),
     Case("onbuild_heredoc", "H13", "FROM busybox AS parent\nONBUILD COPY <<E /given\nline\nE\nFROM parent\nRUN cat /given > /out",
          skip=NEW, expect={"/given": {"text": "line\n"}, "/out": {"text": "line\n"}}, config={}),
@@ -167,8 +170,7 @@ CASES = [
     Case("workdir_dots_and_slashes", "I07", B + "WORKDIR /a//b/../c/\nWORKDIR ./d/.\nRUN pwd > /pwd",
          expect={"/pwd": {"text": "/a/c/d\n"}}),
     Case("workdir_then_user_owner", "I08", B + "WORKDIR /one\nUSER 77:88\nWORKDIR /two/three\nUSER root\nWORKDIR /two/four",
-         expect={"/one": {"uid": 0}, "/two": {"uid": 77, "gid": 88}, "/two/three": {"uid": 77}, "/two/four": {"uid": 0}},
-         known=(Known("docker", "/two*", "[ug]id", ANY, "I08", OLD_BUILDKIT),)),
+         expect={"/one": {"uid": 0}, "/two": {"uid": 77, "gid": 88}, "/two/three": {"uid": 77}, "/two/four": {"uid": 0}}),
     Case("user_by_number_with_groups", "I06", B + "USER 1000\nRUN id -u > /tmp/i && id -g >> /tmp/i\nUSER app:1\nRUN id -g >> /tmp/i",
          expect={"/tmp/i": {"text": "1000\n1000\n1\n"}}),
 ]

@@ -60,6 +60,8 @@ CASES = {
     "bad_ignore_file": (B + "COPY . /x\n", {".dockerignore": "ok\n[\n"}, [".dockerignore"]),
     "bad_tag": (B, {}, ['invalid tag "Upper:Case"', "lowercase"], ("-t", "Upper:Case")),
     "bad_wildcard": (B + "COPY [ /x/\n", {"a": ""}, ["pattern"]),
+    "bad_platform": ("FROM --platform=linux/nope/x/y scratch\nCOPY a /\n", {"a": ""}, ["linux/nope/x/y", "1 | >>> FROM"]),
+    "bad_signal": (B + "STOPSIGNAL SIGNOPE\n", {}, ["invalid signal: SIGNOPE", "2 | >>> STOPSIGNAL"]),
     "bad_port": (B + "EXPOSE 99999\n", {}, ["99999"]),
     "bad_archive": (B + "ADD a.tar /x/\n", {"a.tar": make_tar({"d/f": b"x" * 5000})[:3000]}, ["a.tar"]),
 }

@@ -150,6 +150,11 @@ class Rows(support.TestCase):
         self.assertEqual([False], [cached for cached, name, _ in steps if "COPY" in name])
         self.kasane.check_store(self)
 
+    def test_several_sources_without_a_slash(self):
+        """K20: they overwrite each other, as with BuildKit, but not silently."""
+        folder = self.context("FROM scratch\nCOPY f1 f2 /x\n", {"f1": "1\n", "f2": "2\n"})
+        self.assertIn("SeveralSourcesOneFile", self.kasane.build(folder).err)
+
     def test_unused_build_argument(self):
         """A08: accepted; the build says which one nobody asked for."""
         outcome = self.kasane.build(self.context("FROM busybox\nARG VERSION=1\nLABEL v=$VERSION\n"), "--build-arg", "VERSOIN=2")

@@ -21,6 +21,7 @@ namespace kasane::build {
 
 struct LowerOptions {
   std::string target;
+  std::string first_base;             // in place of the image of the first FROM
   std::map<std::string, std::string> build_args;
   std::map<std::string, std::string> labels;
   std::vector<std::string> unset_env, unset_labels;  // taken from the result

@@ -36,16 +36,6 @@ std::string summary_of(const std::string& script) {
   return first + "...";
 }
 
-// A10: given in one case, a proxy is there in both.
-const std::string* proxy_value(const std::map<std::string, std::string>& args, const std::string& name) {
-  std::string upper = name, lower = name;
-  for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  for (const std::string& candidate : {name, upper, lower})
-    if (auto it = args.find(candidate); it != args.end()) return &it->second;
-  return nullptr;
-}
-
 }  // namespace
 
 Result<RunMount> Lowerer::lower_mount(StageState& state, const dockerfile::MountFlag& flag,
@@ -120,6 +110,24 @@ Result<void> Lowerer::check_entitlements(const dockerfile::Run& run, const Sourc
   return {};
 }
 
+namespace {
+
+// A10: programs read one spelling or the other, so a value that is given in one is set in both.
+std::vector<std::string> proxy_environment(const StageState& state,
+                                           const std::map<std::string, std::string>& args) {
+  const std::vector<std::string>& names = dockerfile::proxy_arg_names();  // pairs of spellings
+  std::vector<std::string> environment;
+  for (size_t i = 0; i < names.size(); ++i) {
+    auto given = args.find(names[i]);
+    if (given == args.end()) given = args.find(names[i ^ 1]);
+    if (given != args.end() && !state.env.get(names[i]))
+      environment.push_back(names[i] + "=" + given->second);
+  }
+  return environment;
+}
+
+}  // namespace
+
 Result<void> Lowerer::lower_one(StageState& state, const dockerfile::Instruction& instruction,
                                 const dockerfile::Run& run) {
   RunOp op;
@@ -130,9 +138,7 @@ Result<void> Lowerer::lower_one(StageState& state, const dockerfile::Instruction
     op.argv = with_shell(state, run.command);
   }
   for (const auto& [key, value] : state.env.variables()) op.env.push_back(key + "=" + value);
-  for (const std::string& name : dockerfile::proxy_arg_names())  // A10
-    if (const std::string* value = proxy_value(options_.build_args, name); value && !state.env.get(name))
-      op.proxy_env.push_back(name + "=" + *value);
+  op.proxy_env = proxy_environment(state, options_.build_args);
   op.cwd = state.image.config.working_dir.empty() ? "/" : state.image.config.working_dir;
   op.user = state.image.config.user;
   op.platform = state.platform;

@@ -176,6 +176,7 @@ Result<void> Lowerer::enter_from(StageState& state) {
   StageState scope;
   scope.env = global_args_;
   std::string name = TRY(expand(scope, from.image));
+  if (state.ast->index == 0 && !options_.first_base.empty()) name = options_.first_base;
   if (name.empty())
     return Error(ErrorKind::kInvalid, "base name (" + from.image.text + ") should not be blank")
         .at(from.image.span)

@@ -88,7 +88,8 @@ bool read_mount(const Json& json, const std::string& directory, size_t number, e
   if (get<std::string>(json, "upperDir").empty()) return true;
   mount.upper_dir = directory + "/mount" + std::to_string(number) + "-upper";
   mount.work_dir = directory + "/mount" + std::to_string(number) + "-work";
-  return make_directories(mount.upper_dir, 0755) && make_directories(mount.work_dir, 0755);
+  return make_directories(mount.upper_dir, 0755) && remove_tree(mount.work_dir) &&
+         make_directories(mount.work_dir, 0755);
 }
 
 }  // namespace
@@ -130,7 +131,9 @@ Result<FailedStep> open_failed_step(store::Store& store, const std::string& buil
       return Error(ErrorKind::kNotFound, "a layer below the kept step is gone: " + tree)
           .hint("it was pruned; run the build again");
   spec.upper_dir = *directory + "/upper";
+  // New each time: overlayfs refuses one that a mount with the option volatile has used.
   spec.work_dir = *directory + "/work";
+  TRY(remove_tree(spec.work_dir));
   TRY(make_directories(spec.work_dir, 0755));
   size_t number = 0;
   for (const Json& item : json.value("mounts", Json::array())) {

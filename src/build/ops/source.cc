@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "build/context.h"
 #include "build/ops/source.h"
@@ -116,6 +118,20 @@ std::string trimmed(std::string text) {
   return text;
 }
 
+
+// Again after errors that may pass, with growing pauses.
+template <typename Work>
+auto with_retries(BuildEnvironment& env, const StepInput& input, const Work& work) {
+  for (int attempt = 0;; ++attempt) {
+    auto result = work();
+    bool again = !result && result.error().kind() == ErrorKind::kNetwork && attempt < env.retries &&
+                 !input.stop.stop_requested();
+    if (!again) return result;
+    input.span.log("failed, trying again: " + result.error().full_message() + "\n", 2);
+    std::this_thread::sleep_for(std::chrono::milliseconds(500 << attempt));
+  }
+}
+
 }  // namespace
 
 Result<VertexResult> run_local(BuildEnvironment& env, const StepInput&, const LocalOp& op) {
@@ -129,9 +145,11 @@ Result<VertexResult> run_http(BuildEnvironment& env, const StepInput& input, con
   options.checksum = op.checksum;
   std::string auth = trimmed(authorization(env.secrets, "HTTP_AUTH", '_', host_of(op.url), "Bearer "));
   if (!auth.empty()) options.headers.push_back("Authorization: " + auth);
-  net::HttpSource source = TRY(env.downloads.http(
-      op.url, options, input.stop,
-      [&](uint64_t current, uint64_t total) { input.span.progress(current, total); }));
+  net::HttpSource source = TRY(with_retries(env, input, [&] {
+    return env.downloads.http(op.url, options, input.stop, [&](uint64_t current, uint64_t total) {
+      input.span.progress(current, total);
+    });
+  }));
   VertexResult result;
   result.tree = std::make_shared<DownloadTree>(std::move(source), op.file_name);
   return result;
@@ -157,7 +175,9 @@ Result<std::shared_ptr<SourceTree>> checkout_tree(store::Store& store, net::Sour
 
 Result<VertexResult> run_git(BuildEnvironment& env, const StepInput& input, const GitOp& op) {
   VertexResult result;
-  result.tree = TRY(checkout_tree(env.store, env.downloads, op, env.secrets, env.ssh, input.stop));
+  result.tree = TRY(with_retries(env, input, [&] {
+    return checkout_tree(env.store, env.downloads, op, env.secrets, env.ssh, input.stop);
+  }));
   return result;
 }
 

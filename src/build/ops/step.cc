@@ -84,6 +84,8 @@ Result<std::optional<VertexResult>> find_step(BuildEnvironment& env, const StepI
   std::optional<store::StepRow> row = TRY(env.store.find_step(key, input.vertex.scope));
   if (!row && env.imports.fetch(key)) row = TRY(env.store.find_step(key, input.vertex.scope));
   if (!row) return std::optional<VertexResult>();
+  if (env.cache_ttl_ns > 0 && row->created_ns < env.now_ns - env.cache_ttl_ns)
+    return std::optional<VertexResult>();
   Result<store::LayerPtr> layer = store::open_layer(env.store, row->diff_id);
   if (!layer) return std::optional<VertexResult>();  // lost or damaged: the step runs again
   return std::optional(result_of(input, std::move(*layer), *row));

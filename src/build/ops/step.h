@@ -40,6 +40,8 @@ class BuildEnvironment {
   std::optional<int64_t> epoch;  // SOURCE_DATE_EPOCH, seconds
   int64_t now_ns = 0;            // start of the build
   RunSettings run;
+  int64_t cache_ttl_ns = 0;      // 0: cached steps of any age
+  int retries = 0;               // of downloads
 
   BuildEnvironment(store::Store& s, SourceTree& c, NamedContexts& named, const SecretValues& values,
                    const SshAgents& agents, store::BuildRecordWriter& record_writer,

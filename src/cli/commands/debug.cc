@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "build/ops/failed_step.h"
+#include "cli/builds.h"
 #include "cli/command.h"
 #include "cli/signals.h"
 #include "base/diagnostic.h"
@@ -12,11 +13,10 @@ namespace kasane::cli {
 namespace {
 
 // The newest failed build, or the one that was named.
-Result<std::string> find_build(store::Store& store, const Arguments& arguments) {
+Result<std::string> failed_build(Context& context, store::Store& store, const Arguments& arguments) {
   if (!arguments.value("build").empty()) {
-    std::optional<store::BuildRecord> record = TRY(store::last_build_of(store, arguments.value("build")));
-    if (!record) return Error(ErrorKind::kNotFound, "no build " + quote(arguments.value("build")) + " is recorded");
-    return record->id;
+    store::BuildRecord record = TRY(find_build(context, store, arguments.value("build")));
+    return std::move(record.id);
   }
   std::vector<store::BuildRecord> records = TRY(store::list_builds(store, store::kKeptBuilds));
   for (const store::BuildRecord& record : records)
@@ -28,7 +28,7 @@ Result<std::string> find_build(store::Store& store, const Arguments& arguments) 
 Result<int> run_debug(Context& context, const Arguments& arguments) {
   store::Store* store = TRY(context.store(false));
   TRY(store->hold());
-  std::string id = TRY(find_build(*store, arguments));
+  std::string id = TRY(failed_build(context, *store, arguments));
   build::FailedStep step = TRY(build::open_failed_step(*store, id));
   context.err(fmt::format("Files of {} as it left them. Changes are kept until the next failed builds.\n",
                           sanitize(step.name)));
