@@ -41,12 +41,14 @@ std::string sentence(const std::string& name, const std::string* before, const s
 std::map<std::string, std::string> notes_below(const StepKey& key, const std::string& prefix) {
   std::map<std::string, std::string> notes;
   for (const auto& [raw_name, value] : key.notes())
-    if (std::string name = printable(raw_name); name.starts_with(prefix)) notes[name.substr(prefix.size())] = value;
+    if (std::string name = printable(raw_name); name.starts_with(prefix))
+      notes[name.substr(prefix.size())] = value;
   return notes;
 }
 
 // The files of a mount that differ, where both keys list them.
-std::vector<std::string> changed_files(const StepKey& before, const StepKey& now, const std::string& mount) {
+std::vector<std::string> changed_files(const StepKey& before, const StepKey& now,
+                                       const std::string& mount) {
   std::map<std::string, std::string> old = notes_below(before, "file of " + mount + ": ");
   std::map<std::string, std::string> current = notes_below(now, "file of " + mount + ": ");
   std::vector<std::string> sentences;
@@ -75,16 +77,19 @@ Sha256Digest StepKey::digest() const {
 std::string StepKey::to_json() const {
   Json json = Json::array();
   for (const auto& [name, value] : parts_) json.push_back({printable(name), printable(value)});
-  for (const auto& [name, value] : notes_) json.push_back({printable(name), printable(value), true});
+  for (const auto& [name, value] : notes_)
+    json.push_back({printable(name), printable(value), true});
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 Result<StepKey> StepKey::from_json(std::string_view text) {
   Json json = Json::parse(text, nullptr, false);
   StepKey key;
-  if (!json.is_array()) return Error(ErrorKind::kCorrupt, "explanation of a cached step is damaged");
+  if (!json.is_array())
+    return Error(ErrorKind::kCorrupt, "explanation of a cached step is damaged");
   for (const Json& part : json) {
-    if (!part.is_array() || part.size() < 2 || part.size() > 3 || !part[0].is_string() || !part[1].is_string())
+    if (!part.is_array() || part.size() < 2 || part.size() > 3 || !part[0].is_string() ||
+        !part[1].is_string())
       return Error(ErrorKind::kCorrupt, "explanation of a cached step is damaged");
     (part.size() == 2 ? key.parts_ : key.notes_)
         .emplace_back(part[0].get<std::string>(), part[1].get<std::string>());
@@ -102,7 +107,8 @@ std::vector<std::string> describe_changes(const StepKey& before, const StepKey& 
     const std::string* was = it == old.end() ? nullptr : it->second;
     if (!was || *was != value) {
       std::vector<std::string> files;
-      if (was && name.starts_with("content of ")) files = changed_files(before, now, name.substr(11));
+      if (was && name.starts_with("content of "))
+        files = changed_files(before, now, name.substr(11));
       if (files.empty()) files.push_back(sentence(name, was, &value));
       sentences.insert(sentences.end(), files.begin(), files.end());
     }
@@ -110,8 +116,9 @@ std::vector<std::string> describe_changes(const StepKey& before, const StepKey& 
   }
   for (const auto& [name, value] : old) sentences.push_back(sentence(name, value, nullptr));
   // The parent is the least telling reason: it only says that something earlier changed.
-  std::stable_partition(sentences.begin(), sentences.end(),
-                        [](const std::string& s) { return !s.starts_with("the files of the step"); });
+  std::stable_partition(sentences.begin(), sentences.end(), [](const std::string& s) {
+    return !s.starts_with("the files of the step");
+  });
   return sentences;
 }
 

@@ -36,7 +36,8 @@ TEST(StepKey, DamagedJsonIsAnErrorNotACrash) {
 
 TEST(DescribeChanges, NamesTheInputAndPutsTheParentLast) {
   StepKey before = key({{"parent", "1"}, {"env NODE_ENV", "dev"}, {"env OLD", "x"}, {"user", ""}});
-  StepKey now = key({{"parent", "2"}, {"env NODE_ENV", "prod"}, {"env NEW", "y"}, {"user", "node"}});
+  StepKey now =
+      key({{"parent", "2"}, {"env NODE_ENV", "prod"}, {"env NEW", "y"}, {"user", "node"}});
   EXPECT_THAT(describe_changes(before, now),
               ElementsAre("variable NODE_ENV changed from dev to prod", "variable NEW is new: y",
                           "user changed from  to node", "variable OLD is gone (was x)",
@@ -57,10 +58,10 @@ TEST(StepKey, ComparesStepsOfDifferentKinds) {
 // RM1: notes name the files of a mount and are no part of the digest.
 TEST(StepKey, NotesExplainAMount) {
   auto key = [](const char* content, std::vector<std::pair<std::string, std::string>> files) {
-    StepKey key;
-    key.add("content of mount 1 /m", content);
-    for (auto& [path, digest] : files) key.note("file of mount 1 /m: " + path, digest);
-    return key;
+    StepKey made;
+    made.add("content of mount 1 /m", content);
+    for (auto& [path, digest] : files) made.note("file of mount 1 /m: " + path, digest);
+    return made;
   };
   StepKey before = key("a", {{"same", "1"}, {"changed", "1"}, {"gone", "1"}});
   StepKey now = key("b", {{"same", "1"}, {"changed", "2"}, {"new", "1"}});
@@ -71,7 +72,8 @@ TEST(StepKey, NotesExplainAMount) {
   EXPECT_EQ(describe_changes(*read, now),
             (std::vector<std::string>{"/changed changed (mount 1 /m)", "/new is new (mount 1 /m)",
                                       "/gone is gone (mount 1 /m)"}));
-  EXPECT_EQ(describe_changes(key("a", {}), now), std::vector<std::string>{"the files of mount 1 /m changed"});
+  EXPECT_EQ(describe_changes(key("a", {}), now),
+            std::vector<std::string>{"the files of mount 1 /m changed"});
   EXPECT_EQ(describe_changes(before, before), std::vector<std::string>{});
 }
 

@@ -17,13 +17,15 @@ UniqueFd connect_to(const std::string& path) {
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return {};
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return {};
   return fd;
 }
 
 std::string message(const std::string& body) {
   std::string text(4, '\0');
-  for (int i = 0; i < 4; ++i) text[static_cast<size_t>(i)] = static_cast<char>(body.size() >> (24 - 8 * i));
+  for (int i = 0; i < 4; ++i)
+    text[static_cast<size_t>(i)] = static_cast<char>(body.size() >> (24 - 8 * i));
   return text + body;
 }
 
@@ -32,13 +34,16 @@ std::string receive(int fd) {
   unsigned char head[4];
   if (::recv(fd, head, 4, MSG_WAITALL) != 4) return {};
   std::string body(size_t{head[2]} << 8 | head[3], '\0');
-  return ::recv(fd, body.data(), body.size(), MSG_WAITALL) == static_cast<ssize_t>(body.size()) ? body : "";
+  return ::recv(fd, body.data(), body.size(), MSG_WAITALL) == static_cast<ssize_t>(body.size())
+             ? body
+             : "";
 }
 
 // An agent that answers every request with its type + 1 and remembers what it was asked.
 class FakeAgent {
  public:
-  explicit FakeAgent(const std::string& path) : path_(path), listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  explicit FakeAgent(const std::string& path)
+      : path_(path), listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
@@ -96,7 +101,8 @@ class SshRelayTest : public ::testing::Test {
   }
   std::string ask(int fd, const std::string& body) {
     std::string text = message(body);
-    EXPECT_EQ(::send(fd, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+    EXPECT_EQ(::send(fd, text.data(), text.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(text.size()));
     return receive(fd);
   }
 
@@ -108,7 +114,7 @@ class SshRelayTest : public ::testing::Test {
 TEST_F(SshRelayTest, RM5_OnlyListingAndSigningReachTheAgent) {
   UniqueFd client = connect_to(folder_ + "/relay");
   ASSERT_TRUE(client);
-  EXPECT_EQ(ask(client.get(), "\x0b"), "\x0c");              // request identities
+  EXPECT_EQ(ask(client.get(), "\x0b"), "\x0c");                       // request identities
   EXPECT_EQ(ask(client.get(), std::string("\x0d") + "key"), "\x0e");  // sign
   // Add, remove, remove all, lock, unlock, add constrained, smartcards, extensions.
   for (int type : {17, 18, 19, 20, 21, 22, 23, 25, 26, 27, 1, 9, 0, 255})
@@ -125,10 +131,12 @@ TEST_F(SshRelayTest, RM5_ModeOfTheSocket) {
 }
 
 TEST_F(SshRelayTest, BadMessagesEndTheConnectionOnly) {
-  for (const std::string& bytes : {std::string("\0\0\0\0", 4), std::string("\xff\xff\xff\xff\x0b", 5)}) {
+  for (const std::string& bytes :
+       {std::string("\0\0\0\0", 4), std::string("\xff\xff\xff\xff\x0b", 5)}) {
     UniqueFd client = connect_to(folder_ + "/relay");
     ASSERT_TRUE(client);
-    ASSERT_EQ(::send(client.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+    ASSERT_EQ(::send(client.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(bytes.size()));
     EXPECT_EQ(receive(client.get()), "");
   }
   UniqueFd client = connect_to(folder_ + "/relay");
