@@ -349,7 +349,7 @@ def of_files(recipe, rng):
     for path, effect in recipe.watched.items():
         name = path.strip("/").replace("/", "_").replace(".", "_")
         whole = path.rstrip("/")
-        mode = rng.choice((0o604, 0o755, 0o775, 0o664))
+        mode = rng.choice((0o604, 0o757, 0o775, 0o664))
         when = rng.randrange(1550000000, 1900000000)
         yield Change(f"time_of_{name}", recipe, NOTHING, on(whole, lambda p, t=when: os.utime(p, (t, t))))
         yield Change(f"mode_of_{name}", recipe, effect, on(whole, lambda p, m=mode: os.chmod(p, m)))
