@@ -252,7 +252,12 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
   record.finished_ns = now_ns();
   if (Result<void> kept = records->finish(record); !kept)
     events.warn("the record of this build was not kept: " + kept.error().full_message());
-  if (!ran) return std::move(ran.error());
+  if (!ran) {
+    // A layer that was refused because it holds a secret must not lie around until the next
+    // sweep. While another process uses the store, it does until that one.
+    if (ran.error().kind() == ErrorKind::kPermission && !options.secrets.needles().empty()) (void)store.sweep();
+    return std::move(ran.error());
+  }
   result.build_id = records->id();
   result.tags = std::move(tags);
   result.steps = reports_of(graph, run.results);

@@ -69,6 +69,7 @@ struct Reader {
   Result<void> from_url();
   Result<void> from_git();
   Result<void> dockerfile_of_tree();
+  Result<void> dockerfile_of_url(const std::string& url);
   Result<void> parse(std::string text, std::string name);
   Result<void> open_directory(const std::string& path, dockerfile::IgnoreMatcher ignore,
                               std::string ignore_name);
@@ -139,6 +140,20 @@ Result<void> Reader::open_directory(const std::string& path, dockerfile::IgnoreM
   return {};
 }
 
+bool is_url(std::string_view text) { return text.starts_with("http://") || text.starts_with("https://"); }
+
+// X07.
+Result<void> Reader::dockerfile_of_url(const std::string& url) {
+  Span span(events, "[internal] load remote build definition");
+  net::HttpSourceOptions http;
+  http.max_bytes = dockerfile::kMaxDockerfileBytes;
+  net::HttpSource source = TRY_CONTEXT(
+      downloads.http(url, http, stop, [&](uint64_t current, uint64_t total) { span.progress(current, total); }),
+      "failed to read dockerfile");
+  span.done();
+  return parse(TRY(read_file(source.file, dockerfile::kMaxDockerfileBytes)), source.name);
+}
+
 Result<void> Reader::from_directory() {
   inputs.context_name = TRY(canonical_directory(options.context));
   std::string path = TRY(find_dockerfile(options, inputs.context_name));
@@ -146,6 +161,8 @@ Result<void> Reader::from_directory() {
   dockerfile::IgnoreMatcher ignore = TRY(read_ignore(inputs.context_name, path, ignore_name));
   if (path == "-")
     TRY(parse(TRY(read_standard_input()), "Dockerfile"));
+  else if (is_url(path))
+    TRY(dockerfile_of_url(path));
   else
     TRY(parse(TRY_CONTEXT(read_file(path, dockerfile::kMaxDockerfileBytes), "failed to read dockerfile"),
               path.substr(path.rfind('/') + 1)));
@@ -227,7 +244,7 @@ Result<void> Reader::read() {
   struct stat st;
   if (::stat(context.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) return from_directory();
   if (net::looks_like_git_context(context)) return from_git();
-  if (context.starts_with("http://") || context.starts_with("https://")) return from_url();
+  if (is_url(context)) return from_url();
   return from_directory();
 }
 

@@ -54,5 +54,26 @@ TEST(StepKey, ComparesStepsOfDifferentKinds) {
   EXPECT_EQ(changes.front(), "the step was WORKDIR and is RUN");
 }
 
+// RM1: notes name the files of a mount and are no part of the digest.
+TEST(StepKey, NotesExplainAMount) {
+  auto key = [](const char* content, std::vector<std::pair<std::string, std::string>> files) {
+    StepKey key;
+    key.add("content of mount 1 /m", content);
+    for (auto& [path, digest] : files) key.note("file of mount 1 /m: " + path, digest);
+    return key;
+  };
+  StepKey before = key("a", {{"same", "1"}, {"changed", "1"}, {"gone", "1"}});
+  StepKey now = key("b", {{"same", "1"}, {"changed", "2"}, {"new", "1"}});
+  EXPECT_EQ(before.digest(), key("a", {}).digest());
+  Result<StepKey> read = StepKey::from_json(before.to_json());
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->digest(), before.digest());
+  EXPECT_EQ(describe_changes(*read, now),
+            (std::vector<std::string>{"/changed changed (mount 1 /m)", "/new is new (mount 1 /m)",
+                                      "/gone is gone (mount 1 /m)"}));
+  EXPECT_EQ(describe_changes(key("a", {}), now), std::vector<std::string>{"the files of mount 1 /m changed"});
+  EXPECT_EQ(describe_changes(before, before), std::vector<std::string>{});
+}
+
 }  // namespace
 }  // namespace kasane::build

@@ -1,6 +1,12 @@
 #include "build/secrets.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
+#include <filesystem>
+
+#include "base/fd.h"
+#include "base/stream.h"
 
 namespace kasane::build {
 namespace {
@@ -99,6 +105,32 @@ void Redactor::emit(int stream, bool all) {
       if (text.compare(text.size() - n, n, value, 0, n) == 0) keep = n;
   if (text.size() > keep) out_(std::string_view(text).substr(0, text.size() - keep), stream);
   text.erase(0, text.size() - keep);
+}
+
+bool may_hold_secrets(const SecretValues& secrets, const std::string& directory) {
+  std::vector<std::pair<std::string, std::string>> needles = secrets.needles();
+  if (needles.empty()) return false;
+  auto holds = [&](const std::string& text) {
+    return std::any_of(needles.begin(), needles.end(),
+                       [&](const auto& needle) { return text.find(needle.second) != std::string::npos; });
+  };
+  std::error_code error;
+  std::filesystem::recursive_directory_iterator entry(directory, error), end;
+  for (; !error && entry != end; entry.increment(error)) {
+    const std::string path = entry->path().string();
+    std::filesystem::file_type type = entry->symlink_status(error).type();
+    if (error || holds(path.substr(directory.size()))) return true;
+    if (type == std::filesystem::file_type::symlink &&
+        (holds(std::filesystem::read_symlink(path, error).string()) || error))
+      return true;
+    if (type != std::filesystem::file_type::regular) continue;
+    Result<UniqueFd> file = open_file(path, O_RDONLY | O_NOFOLLOW);
+    if (!file) return true;
+    FdSource source(file->get(), path);
+    Result<const std::string*> found = find_in(source, needles);
+    if (!found || *found) return true;
+  }
+  return static_cast<bool>(error);
 }
 
 Result<void> refuse_leaks(const SecretValues& secrets, const std::vector<store::LayerPtr>& layers) {

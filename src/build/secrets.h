@@ -45,6 +45,10 @@ class Redactor {
   std::map<int, std::string> held_;
 };
 
+// Whether a file or link below `directory` holds the value of a secret. True as well when that
+// cannot be told: it decides what may be kept.
+bool may_hold_secrets(const SecretValues& secrets, const std::string& directory);
+
 // kPermission naming the secret, the layer and the path when a file, link or name in one of
 // these layers holds the value of a secret.
 Result<void> refuse_leaks(const SecretValues& secrets, const std::vector<store::LayerPtr>& layers);

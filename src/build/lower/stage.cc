@@ -184,6 +184,7 @@ Result<void> Lowerer::enter_from(StageState& state) {
   state.platform = TRY(stage_platform(from));
   state.platform_flag = from.platform.has_value();
   bool entered = !state.ast->name.empty() && TRY(enter_context(state, state.ast->name));
+  state.replaced = entered;
   const dockerfile::Stage* base = file_.find_stage(name, state.ast->index);
   if (!entered && base) return enter_stage(state, base->index);
   if (!entered && name != "scratch") entered = TRY(enter_context(state, name));
@@ -258,9 +259,11 @@ Result<StageState*> Lowerer::stage(int index) {
   StageState& state = stages_[index];
   state.ast = &file_.stages[static_cast<size_t>(index)];
   TRY(enter_from(state));
-  TRY(fire_triggers(state));
-  for (const dockerfile::Instruction& instruction : state.ast->instructions)
-    TRY(dispatch(state, instruction));
+  if (!state.replaced) {  // S05: a context in place of a stage stands for its instructions too
+    TRY(fire_triggers(state));
+    for (const dockerfile::Instruction& instruction : state.ast->instructions)
+      TRY(dispatch(state, instruction));
+  }
   number_steps(state);
   in_progress_.erase(index);
   return &state;

@@ -29,6 +29,7 @@ struct StageState {
   std::vector<HistoryItem> history;
   bool cmd_in_stage = false;              // C03
   std::string step_prefix;                // "ONBUILD " while triggers are lowered
+  bool replaced = false;                  // by a named context of the stage's name
   int steps = 0;                          // "[name i/n]": i so far
   std::vector<VertexId> own_vertices;     // to number them when n is known
 };

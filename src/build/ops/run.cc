@@ -147,6 +147,7 @@ Result<Executed> execute(BuildEnvironment& env, const StepInput& input, const Ru
   redactor.flush();
   if (done.outcome.exit_status != 0) {
     Error failure = step_failed(input, op, done.outcome);
+    if (mounts->has_secrets() && may_hold_secrets(env.secrets, spec.upper_dir)) return failure;
     keep_failed_step(env, input, op, spec);
     return std::move(failure).hint(log.hint());
   }
