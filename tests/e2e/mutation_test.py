@@ -45,7 +45,7 @@ def build(kasane, folder, args, env=None):
     try:
         text = kasane.build(folder, "--explain", "--iidfile", iidfile, *args, cwd=folder, env=env).out
         with open(iidfile, encoding="ascii") as f:
-            return f.read(), [m[1] for m in map(re.compile(r"RAN +((?!\[context ).*)").match, text.splitlines()) if m]
+            return f.read(), [m[1] for m in map(re.compile(r"RAN +(?! |\[context )(.*)").match, text.splitlines()) if m]
     finally:
         if os.path.exists(iidfile):
             os.unlink(iidfile)

@@ -155,6 +155,19 @@ class Rows(support.TestCase):
         folder = self.context("FROM scratch\nCOPY f1 f2 /x\n", {"f1": "1\n", "f2": "2\n"})
         self.assertIn("SeveralSourcesOneFile", self.kasane.build(folder).err)
 
+    def test_several_imported_caches(self):
+        """Q12: steps are taken from every cache that is named."""
+        text = "FROM scratch AS one\nCOPY f1 /\nFROM scratch AS two\nCOPY f2 /\nFROM scratch\nCOPY --from=one / /\nCOPY --from=two / /\n"
+        folder = self.context(text, {"f1": "1\n", "f2": "2\n"})
+        imports = []
+        for stage in ("one", "two"):
+            kasane = Kasane(self.new_folder("store") + "/s")
+            kasane.build(folder, "--target", stage, "--cache-to", f"type=local,dest={self.path(stage)},mode=max")
+            imports += ["--cache-from", f"type=local,src={self.path(stage)}"]
+        steps = Kasane(self.new_folder("store") + "/s").explain(folder, *imports)
+        self.assertEqual({"COPY f1": True, "COPY f2": True},
+                         {c: next(cached for cached, name, _ in steps if c in name) for c in ("COPY f1", "COPY f2")})
+
     def test_unused_build_argument(self):
         """A08: accepted; the build says which one nobody asked for."""
         outcome = self.kasane.build(self.context("FROM busybox\nARG VERSION=1\nLABEL v=$VERSION\n"), "--build-arg", "VERSOIN=2")
