@@ -23,7 +23,7 @@ constexpr FlagSpec text(std::string_view name, std::string_view help, char short
           .default_text = default_text};
 }
 constexpr FlagSpec ignored(std::string_view name, FlagKind kind = FlagKind::kString) {
-  return {.name = name, .kind = kind, .help = "Accepted for docker's sake", .hidden = true};
+  return {.name = name, .kind = kind, .value_name = kind == FlagKind::kBool ? "" : "string", .help = "Accepted for docker's sake", .hidden = true};
 }
 
 constexpr FlagSpec kFlags[] = {

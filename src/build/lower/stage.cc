@@ -216,7 +216,12 @@ Result<void> Lowerer::fire_triggers(StageState& state) {
     Result<dockerfile::Instruction> instruction =
         dockerfile::parse_trigger("ONBUILD of " + state.ast->from.image.text, trigger);
     if (!instruction) return std::move(instruction.error()).at(state.ast->from.span);
+    const size_t before = state.own_vertices.size();
     TRY(dispatch(state, *instruction));
+    for (size_t i = before; i < state.own_vertices.size(); ++i) {  // E01
+      std::string& name = graph_.vertices[static_cast<size_t>(state.own_vertices[i])].name;
+      name.insert(0, "ONBUILD ");
+    }
   }
   return {};
 }
