@@ -10,6 +10,7 @@
 
 #include "base/compress.h"
 #include "build/context.h"
+#include "build/dockerfile_input.h"
 #include "build/image_tree.h"
 #include "build/ops/source.h"
 #include "dockerfile/parser.h"
@@ -18,7 +19,6 @@
 namespace kasane::build {
 namespace {
 
-constexpr uint64_t kMaxIgnoreFile = 4u << 20;
 constexpr size_t kHeadBytes = 1024;  // enough to recognise an archive
 
 // A source with a head that was looked at and is given again.
@@ -71,19 +71,14 @@ struct Reader {
   Result<void> dockerfile_of_tree();
   Result<void> dockerfile_of_url(const std::string& url);
   Result<void> parse(std::string text, std::string name);
-  Result<void> open_directory(const std::string& path, dockerfile::IgnoreMatcher ignore,
-                              std::string ignore_name);
+  Result<void> parse(std::shared_ptr<const SourceText> source);
+  Result<void> open_directory(const std::string& path, IgnoreFile ignore);
 };
 
 Result<std::string> text_of(ByteSource& source) {
   StringSink sink;
   TRY(copy_stream(source, sink, dockerfile::kMaxDockerfileBytes));
   return std::move(sink.text);
-}
-
-Result<std::string> read_standard_input() {
-  FdSource source(0, "standard input");
-  return text_of(source);
 }
 
 Result<std::string> canonical_directory(const std::string& directory) {
@@ -101,41 +96,18 @@ Result<std::string> canonical_directory(const std::string& directory) {
 }
 
 Result<void> Reader::parse(std::string text, std::string name) {
-  inputs.file_name = std::move(name);
-  inputs.file = TRY(dockerfile::parse(inputs.file_name, std::move(text)));
+  return parse(std::make_shared<const SourceText>(std::move(name), std::move(text)));
+}
+
+Result<void> Reader::parse(std::shared_ptr<const SourceText> source) {
+  inputs.file_name = source->name();
+  inputs.file = TRY(dockerfile::parse(std::move(source)));
   return {};
 }
 
-// G01: <Dockerfile>.dockerignore replaces the one of the context.
-Result<dockerfile::IgnoreMatcher> read_ignore(const std::string& context,
-                                              const std::string& dockerfile_path,
-                                              std::string& ignore_name) {
-  std::string beside = dockerfile_path + ".dockerignore";
-  std::string path = context + "/.dockerignore";
-  ignore_name = ".dockerignore";
-  if (dockerfile_path != "-" && ::access(beside.c_str(), F_OK) == 0) {
-    path = beside;
-    ignore_name = beside.substr(beside.rfind('/') + 1);
-  }
-  Result<std::string> text = read_file(path, kMaxIgnoreFile);
-  if (!text && text.error().kind() == ErrorKind::kNotFound) return dockerfile::IgnoreMatcher();
-  if (!text) return std::move(text.error()).context("read " + ignore_name);
-  return dockerfile::IgnoreMatcher::parse(std::make_shared<SourceText>(ignore_name, std::move(*text)));
-}
-
-// X01, X02: PATH/Dockerfile, else PATH/dockerfile; -f is relative to the current directory.
-Result<std::string> find_dockerfile(const BuildOptions& options, const std::string& context) {
-  if (options.dockerfile) return *options.dockerfile;
-  for (const char* name : {"/Dockerfile", "/dockerfile"})
-    if (::access((context + name).c_str(), F_OK) == 0) return context + name;
-  return Error(ErrorKind::kNotFound, "failed to read dockerfile: open Dockerfile: no such file or directory")
-      .hint("there is no Dockerfile in " + context + "; name another file with -f");
-}
-
-Result<void> Reader::open_directory(const std::string& path, dockerfile::IgnoreMatcher ignore,
-                                    std::string ignore_name) {
-  inputs.ignore = ignore;
-  inputs.context = TRY(ContextTree::open(path, std::move(ignore), std::move(ignore_name),
+Result<void> Reader::open_directory(const std::string& path, IgnoreFile ignore) {
+  inputs.ignore = ignore.matcher;
+  inputs.context = TRY(ContextTree::open(path, std::move(ignore.matcher), std::move(ignore.name),
                                          store.path("statcache/" + sha256(path).hex())));
   return {};
 }
@@ -156,22 +128,18 @@ Result<void> Reader::dockerfile_of_url(const std::string& url) {
 
 Result<void> Reader::from_directory() {
   inputs.context_name = TRY(canonical_directory(options.context));
-  std::string path = TRY(find_dockerfile(options, inputs.context_name));
-  std::string ignore_name;
-  dockerfile::IgnoreMatcher ignore = TRY(read_ignore(inputs.context_name, path, ignore_name));
-  if (path == "-")
-    TRY(parse(TRY(read_standard_input()), "Dockerfile"));
-  else if (is_url(path))
+  std::string path = TRY(find_dockerfile(inputs.context_name, options.dockerfile));
+  IgnoreFile ignore = TRY(read_ignore_file(inputs.context_name, path));
+  if (is_url(path))
     TRY(dockerfile_of_url(path));
   else
-    TRY(parse(TRY_CONTEXT(read_file(path, dockerfile::kMaxDockerfileBytes), "failed to read dockerfile"),
-              path.substr(path.rfind('/') + 1)));
-  return open_directory(inputs.context_name, std::move(ignore), std::move(ignore_name));
+    TRY(parse(TRY(read_dockerfile(path, 0))));
+  return open_directory(inputs.context_name, std::move(ignore));
 }
 
 // Of a context that is no directory of this machine: -f names a file in it (X03: or stdin).
 Result<void> Reader::dockerfile_of_tree() {
-  if (options.dockerfile == "-") return parse(TRY(read_standard_input()), "Dockerfile");
+  if (options.dockerfile == "-") return parse(TRY(read_dockerfile("-", 0)));
   std::vector<std::string> names{"Dockerfile", "dockerfile"};
   if (options.dockerfile) names = {*options.dockerfile};
   for (const std::string& name : names) {

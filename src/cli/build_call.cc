@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/diagnostic.h"
-#include "cli/dockerfile_input.h"
+#include "build/dockerfile_input.h"
 #include "cli/flags.h"
 #include "dockerfile/parser.h"
 #include "lint/check.h"
@@ -86,11 +86,15 @@ Result<lint::CheckReport> check(Context& context, const Source& source,
     report.error = std::move(file.error());
     return report;
   }
-  dockerfile::IgnoreMatcher ignore = TRY(read_ignore_file(inputs.context_dir, inputs.dockerfile));
+  build::IgnoreFile ignore;
+  if (!inputs.context_dir.empty()) {
+    std::string path = TRY(build::find_dockerfile(inputs.context_dir, inputs.dockerfile));
+    ignore = TRY(build::read_ignore_file(inputs.context_dir, path));
+  }
   lint::CheckInputs checks;
   checks.build_args = inputs.build_args;
   checks.target = inputs.target;
-  checks.ignore = &ignore;
+  checks.ignore = &ignore.matcher;
   checks.base_config = [&](const std::string& image) { return config_in_store(context, image); };
   return lint::check_dockerfile(*file, checks);
 }
@@ -120,8 +124,8 @@ std::string build_call(const std::string& call, bool check) {
 Result<int> run_call(Context& context, const std::string& call_text,
                      const BuildCallInputs& inputs) {
   Call call = TRY(parse_call(call_text));
-  Source source =
-      TRY(read_dockerfile(inputs.context_dir, inputs.dockerfile, context.streams.in_fd));
+  std::string path = TRY(build::find_dockerfile(inputs.context_dir, inputs.dockerfile));
+  Source source = TRY(build::read_dockerfile(path, context.streams.in_fd));
   if (call.name == "check") return run_check(context, call, source, inputs);
 
   dockerfile::Dockerfile file = TRY(dockerfile::parse(source));

@@ -6,6 +6,18 @@
 #include "dockerfile/unicode.h"
 
 namespace kasane::dockerfile {
+namespace {
+
+bool is_utf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    size_t length = decode_utf8(text, i).length;
+    if (length == 1 && static_cast<unsigned char>(text[i]) >= 0x80) return false;
+    i += length;
+  }
+  return true;
+}
+
+}  // namespace
 
 void CompiledPattern::add_double_star(std::string_view pattern, size_t& position) {
   bool leading = position == 0;
@@ -55,6 +67,10 @@ Result<CompiledPattern> CompiledPattern::compile(std::string_view pattern) {
   auto first_wild = std::find_if_not(tokens.begin(), tokens.end(), is_literal);
   for (auto it = tokens.begin(); it != first_wild; ++it) out.literal_prefix_ += it->text;
   out.is_literal_ = first_wild == tokens.end();
+  // Docker makes a regular expression of a pattern with wildcards, and Go has none for other
+  // bytes. Matching them would need to know where a character of the path begins.
+  if (!out.is_literal_ && !is_utf8(pattern))
+    return Error(ErrorKind::kInvalid, "pattern with wildcards is not valid UTF-8");
   auto behind_wild = std::find_if_not(tokens.rbegin(), tokens.rend(), is_literal).base();
   for (auto it = behind_wild; it != tokens.end(); ++it) out.literal_suffix_ += it->text;
   return out;

@@ -9,7 +9,7 @@
 
 #include "base/diagnostic.h"
 #include "cli/command.h"
-#include "cli/dockerfile_input.h"
+#include "build/dockerfile_input.h"
 
 namespace kasane::cli {
 namespace {
@@ -81,7 +81,9 @@ Result<int> run_ignore_test(Context& context, const Arguments& arguments) {
     return Error(ErrorKind::kInvalid, fmt::format("context {} is not a directory", directory));
   std::optional<std::string> file;
   if (arguments.given("file")) file = arguments.value("file");
-  dockerfile::IgnoreMatcher ignore = TRY(read_ignore_file(directory, file));
+  // The patterns matter also where there is no Dockerfile yet.
+  std::string dockerfile = build::find_dockerfile(directory, file).value_or(directory + "/Dockerfile");
+  dockerfile::IgnoreMatcher ignore = TRY(build::read_ignore_file(directory, dockerfile)).matcher;
   for (const std::string& given : arguments.positional()) {
     std::string path = TRY(path_in_context(given, directory));
     context.out(fmt::format("{}: {}\n", sanitize(given), explain(ignore, path)));
