@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/diagnostic.h"
+#include "base/base64.h"
 #include "lint/json_text.h"
 
 namespace kasane::lint {

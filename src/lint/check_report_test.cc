@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/base64.h"
 #include "lint/json_text.h"
 #include "lint/testing.h"
 #include "oci/json.h"

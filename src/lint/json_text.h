@@ -22,6 +22,5 @@ void add_text(oci::Json& object, std::string name, const std::string& text);
 oci::Json json_location(const SourceSpan& span);
 
 std::string indented(const oci::Json& value);  // newline at the end
-std::string base64(std::string_view bytes);
 
 }  // namespace kasane::lint

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/diagnostic.h"
+#include "base/base64.h"
 #include "lint/json_text.h"
 #include "lint/outline.h"
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/base64.h"
 #include "base/hash.h"
 #include "ui/sinks.h"
 #include "ui/step_log.h"
@@ -43,19 +44,6 @@ std::string json_text(std::string_view text) {
       out += static_cast<char>(c);
   }
   return out + '"';
-}
-
-std::string base64(std::string_view bytes) {
-  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t group = 0;
-    for (size_t j = 0; j < 3; ++j)
-      group = group << 8 | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0);
-    for (size_t j = 0; j < 4; ++j)
-      out += i + j <= bytes.size() ? kDigits[group >> (18 - 6 * j) & 63] : '=';
-  }
-  return out;
 }
 
 class RawJsonProgress : public Progress {

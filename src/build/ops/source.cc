@@ -6,6 +6,7 @@
 #include <chrono>
 #include <thread>
 
+#include "base/base64.h"
 #include "build/context.h"
 #include "build/ops/source.h"
 #include "build/ops/step.h"
@@ -99,18 +100,6 @@ std::string authorization(const SecretValues& secrets, const std::string& prefix
       return std::string(token_scheme) + *token;
   }
   return {};
-}
-
-std::string base64(std::string_view text) {
-  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t i = 0; i < text.size(); i += 3) {
-    uint32_t group = 0;
-    for (size_t k = 0; k < 3; ++k) group = group << 8 | (i + k < text.size() ? static_cast<unsigned char>(text[i + k]) : 0u);
-    for (size_t k = 0; k < 4; ++k)
-      out += i + k <= text.size() ? kDigits[group >> (18 - 6 * k) & 63] : '=';
-  }
-  return out;
 }
 
 std::string trimmed(std::string text) {
