@@ -7,12 +7,14 @@ what was seen as new expectations, to be read before they are checked in.
 """
 
 import ctypes
+import fcntl
 import glob
 import json
 import os
 import re
 import resource
 import shutil
+import signal
 
 import modes
 import support
@@ -187,11 +189,34 @@ class Normaliser:
         missing, kinds = [], {"files": set(), "folders": set()}
         for path in paths:
             texts = found.pop(path, None)
-            if texts:
-                kinds["folders" if os.path.isdir(path.replace("cpu*", "cpu0")) else "files"].update(texts)
+            if texts and os.path.isdir(path.replace("cpu*", "cpu0")):
+                kinds["folders"].update(texts)
+            elif texts:
+                kinds["files"].update(text.split()[1] for text in texts)  # a device node, wherever it lies
             elif there_on_host(path):
                 missing.append(path)
         return {"missing": missing, **{kind: sorted(texts) for kind, texts in kinds.items()}}
+
+
+def hostile_surroundings():
+    """What kasane is started with, and what no step may inherit: run in the child before it starts kasane."""
+    os.umask(0o077)
+    for number in (signal.SIGPIPE, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2, signal.SIGTERM, signal.SIGALRM})
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    for path in ("/etc/shadow", "/", "/dev/null"):
+        fcntl.fcntl(os.open(path, os.O_RDONLY), fcntl.F_SETFD, 0)  # descriptors of the host that survive exec
+    os.setgroups([4, 24, 2002])
+    libc = ctypes.CDLL(None)
+    libc.syscall(250, 1, b"kasane-e2e")  # keyctl: a session keyring ...
+    libc.syscall(248, b"user", b"kasane-canary", b"secret", 6, -3)  # ... with a key in it
+    header, data = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    if libc.capget(header, data) == 0:
+        data[2], data[5] = data[1], data[4]  # inheritable = permitted
+        libc.capset(header, data)
+        for number in range(41):
+            libc.prctl(47, 2, number, 0, 0)  # and ambient
 
 
 @support.needs_root
@@ -247,7 +272,8 @@ class Probe(support.TestCase):
         """Everything of section 4 of the reference that a step can see."""
         kasane = mode.kasane(self.work, KASANE_E2E_CANARY=CANARY)
         self.args = self.arguments()
-        outcome = kasane.build(self.context(self.args), *mode.flags, check=False)
+        outcome = kasane.build(self.context(self.args), *mode.flags, check=False,
+                               preexec_fn=hostile_surroundings)
         seen = self.seen(outcome.err)
         self.assertTrue(seen, outcome.err)
         self.assertNotIn(CANARY, outcome.err)
@@ -259,6 +285,19 @@ class Probe(support.TestCase):
             return
         self.assertEqual(0, outcome.code, outcome.err)
         self.compare(mode, "user", seen[1])
+
+    def test_keyring_is_not_the_builders(self):
+        """Where a step may use keyctl, it does not find the keys of who started the build."""
+        kasane = modes.mode_named("root").kasane(self.work)
+        dockerfile = "# syntax=docker/dockerfile:1\nFROM scratch\nCOPY root /\nRUN --security=insecure [\"/probe\"]\n"
+        control = json.loads(support.run([self.program], preexec_fn=hostile_surroundings).out)
+        if control["canary_key"] != "ok":
+            self.skipTest(f"this host has no keyrings for us: {control['canary_key']}")
+        outcome = kasane.build(self.context([], dockerfile), "--allow", "security.insecure", check=False,
+                               preexec_fn=hostile_surroundings)
+        seen = self.seen(outcome.err)
+        self.assertEqual(1, len(seen), outcome.err)
+        self.assertEqual("ENOKEY", seen[0]["canary_key"])
 
 
 if __name__ == "__main__":

@@ -442,7 +442,7 @@ static long call_umount(void) { return umount2("/proc/self/fd", MNT_DETACH); }
 static long call_pivot_root(void) { return syscall(SYS_pivot_root, "/", "/"); }
 static long call_fsopen(void) { return syscall(SYS_fsopen, "tmpfs", 0); }
 static long call_open_tree(void) { return syscall(SYS_open_tree, AT_FDCWD, "/", 1); }
-static long call_ptrace_init(void) { return ptrace(PTRACE_ATTACH, 1, NULL, NULL); }
+static long call_ptrace_init(void) { return ptrace(PTRACE_SEIZE, 1, NULL, NULL); }
 static long call_traceme(void) { return ptrace(PTRACE_TRACEME, 0, NULL, NULL); }
 static long call_bpf(void) {
   char attributes[128] = {2, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0}; /* an array map */
