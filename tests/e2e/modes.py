@@ -146,11 +146,11 @@ def base_spec():
     return {name: D(entry.mode) if isinstance(entry, D) else entry for name, entry in busybox_spec().items()}
 
 
-def write_base(folder):
-    """An archive of the image "busybox", to be loaded by every mode."""
+def write_base(folder, more=None):
+    """An archive of the image "busybox" with `more` files, to be loaded by every mode."""
     tar = os.path.join(folder, "modes-root.tar")
     with open(tar, "wb") as f:
-        f.write(make_tar(base_spec()))
+        f.write(make_tar({**base_spec(), **(more or {})}))
     first = Kasane(os.path.join(folder, "modes-first"))
     first.import_busybox(tar)
     path = os.path.join(folder, "modes-base.tar")
