@@ -90,7 +90,7 @@ Result<std::unique_ptr<PreparedLaunch>> PreparedLaunch::make(const RunSpec& spec
   TRY(launch->prepare_limits(spec));
   TRY(launch->prepare_process(spec));
   plan.insecure = spec.security == Security::kInsecure;
-  if (spec.terminal_fd) plan.pty_master = &launch->pty_master_;
+  if (spec.terminal) plan.pty_master = &launch->pty_master_;
   // Their large arrays stay untouched, or every step would pay for the pages.
   launch->stubs_ = std::make_unique_for_overwrite<StubJournal>();
   launch->identity_ = std::make_unique_for_overwrite<UserIdentity>();
