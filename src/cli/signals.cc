@@ -1,5 +1,6 @@
 #include "cli/signals.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <utility>
 
 namespace kasane::cli {
 namespace {
@@ -23,6 +25,15 @@ void on_signal(int number) {
   if (++g_count >= kTooMany) _exit(128 + number);
   const uint8_t byte = static_cast<uint8_t>(number);
   (void)!write(g_signal_pipe.load(), &byte, 1);
+  errno = saved_errno;
+}
+
+std::atomic<int> g_relay_pipe{-1};
+
+void on_relayed_signal(int number) {
+  const int saved_errno = errno;
+  const uint8_t byte = static_cast<uint8_t>(number);
+  (void)!write(g_relay_pipe.load(), &byte, 1);
   errno = saved_errno;
 }
 
@@ -88,5 +99,37 @@ void InterruptWatcher::watch() {
 }
 
 int InterruptWatcher::signal() const { return g_signal.load(); }
+
+struct SignalRelay::Saved {
+  std::vector<std::pair<int, struct sigaction>> actions;
+};
+
+SignalRelay::SignalRelay() : saved_(std::make_unique<Saved>()) {}
+
+Result<std::unique_ptr<SignalRelay>> SignalRelay::start() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return Error::from_errno(errno, "pipe for signals");
+  std::unique_ptr<SignalRelay> relay(new SignalRelay);
+  relay->read_end_ = UniqueFd(ends[0]);
+  relay->write_end_ = UniqueFd(ends[1]);
+  g_relay_pipe = ends[1];
+  std::vector<int> numbers{SIGHUP,  SIGINT,  SIGQUIT,   SIGUSR1, SIGUSR2, SIGALRM,
+                           SIGTERM, SIGPROF, SIGVTALRM, SIGIO,   SIGPWR,  SIGXCPU};
+  for (int number = SIGRTMIN; number <= SIGRTMAX; ++number) numbers.push_back(number);
+  for (int number : numbers) {
+    struct sigaction old = {}, action = {};
+    sigaction(number, nullptr, &old);
+    if (number == SIGHUP && old.sa_handler == SIG_IGN) continue;
+    action.sa_handler = on_relayed_signal;
+    action.sa_flags = SA_RESTART;
+    if (sigaction(number, &action, nullptr) == 0) relay->saved_->actions.emplace_back(number, old);
+  }
+  return relay;
+}
+
+SignalRelay::~SignalRelay() {
+  for (const auto& [number, action] : saved_->actions) sigaction(number, &action, nullptr);
+  g_relay_pipe = -1;
+}
 
 }  // namespace kasane::cli

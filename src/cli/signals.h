@@ -41,4 +41,24 @@ class InterruptWatcher {
   std::unique_ptr<Saved> saved_;
 };
 
+// Signals for a program that this process stands for: while one lives, those that docker's
+// sig-proxy passes on are bytes in fd() and have no other effect. Signals of job control stop
+// and continue this process as usual; faults of its own, SIGCHLD, SIGPIPE and SIGWINCH are
+// its own. SIGHUP stays ignored under nohup. At most one at a time per process, not beside an
+// InterruptWatcher.
+class SignalRelay {
+ public:
+  static Result<std::unique_ptr<SignalRelay>> start();
+  ~SignalRelay();
+  SignalRelay(const SignalRelay&) = delete;
+  SignalRelay& operator=(const SignalRelay&) = delete;
+  int fd() const { return read_end_.get(); }
+
+ private:
+  SignalRelay();
+  UniqueFd read_end_, write_end_;
+  struct Saved;
+  std::unique_ptr<Saved> saved_;
+};
+
 }  // namespace kasane::cli

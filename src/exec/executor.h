@@ -38,6 +38,7 @@ struct Mount {
   std::string source;  // kBind, kSocket: host path (already resolved and checked by the caller)
   std::string target;  // absolute path inside the image
   bool read_only = true;
+  bool no_exec = false;                       // programs in it cannot be started
   uint64_t size_bytes = 0;                    // kTmpfs; 0 = kernel default
   std::optional<uint32_t> mode = {};          // permission bits
   uint32_t uid = 0, gid = 0;                  // as the step sees them
@@ -88,6 +89,7 @@ struct RunSpec {
   std::string upper_dir;
   std::string work_dir;
   std::vector<Mount> mounts;
+  bool read_only_root = false;  // all but `mounts`, /dev and /dev/shm, once cwd was made
   Network network = Network::kHost;
   std::string hostname = "buildkitsandbox";
   std::vector<std::string> extra_hosts;  // lines for /etc/hosts

@@ -112,6 +112,7 @@ Result<void> PreparedLaunch::prepare_root(const RunSpec& spec) {
   work_ = TRY(absolute_path(spec.work_dir, "work directory"));
   plan_.lowers = lower_pointers_.data();
   plan_.lower_count = lower_pointers_.size();
+  plan_.read_only_root = spec.read_only_root;
   plan_.upper = upper_.c_str();
   plan_.work = work_.c_str();
   return {};

@@ -26,6 +26,7 @@ struct MountPlan {
   const char* target = nullptr;      // absolute
   const char* size_bytes = nullptr;  // kTmpfs: decimal text, or null
   bool read_only = true;
+  bool no_exec = false;
   const char* mode_text = nullptr;  // kTmpfs: octal
   const char* uid_text = nullptr;   // kTmpfs: decimal
   const char* gid_text = nullptr;
@@ -62,6 +63,7 @@ struct LaunchPlan {
   const char* upper = nullptr;
   const char* work = nullptr;
   bool userxattr = false;
+  bool read_only_root = false;
   const MountPlan* mounts = nullptr;
   size_t mount_count = 0;
   const char* shm_size = nullptr;      // decimal text

@@ -217,7 +217,16 @@ int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
   if (plan.own_network) bring_loopback_up(report);
   find_user(report, plan);
   add_home(plan);
-  return walk_and_create(report, root.root_fd, plan.cwd, WalkKind::kDirectory, nullptr);
+  int cwd_fd = walk_and_create(report, root.root_fd, plan.cwd, WalkKind::kDirectory, nullptr);
+  if (plan.read_only_root) {
+    mount_attr attributes;
+    std::memset(&attributes, 0, sizeof attributes);
+    attributes.attr_set = MOUNT_ATTR_RDONLY;
+    if (::syscall(SYS_mount_setattr, root.root_fd, "", AT_EMPTY_PATH, &attributes,
+                  sizeof attributes) != 0)
+      report.fail("make read-only", "the root of the image", errno);
+  }
+  return cwd_fd;
 }
 
 // Reaps what has ended; true when the step itself was among it.

@@ -39,7 +39,7 @@ bool send_master(int socket_fd, int master_fd) {
 }
 
 TerminalRelay::~TerminalRelay() {
-  if (raw_) ::tcsetattr(caller_.input, TCSADRAIN, &saved_);
+  if (raw_) ::tcsetattr(styled_fd(), TCSADRAIN, &saved_);
 }
 
 void TerminalRelay::receive_master(int socket_fd) {
@@ -59,10 +59,14 @@ void TerminalRelay::receive_master(int socket_fd) {
   master_ = UniqueFd(fd);
   ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
   forward_window_size();
-  if (::tcgetattr(caller_.input, &saved_) != 0) return;  // not a terminal: relayed as it is
+  if (::tcgetattr(styled_fd(), &saved_) != 0) return;  // not a terminal: relayed as it is
   termios raw = saved_;
-  ::cfmakeraw(&raw);
-  raw_ = ::tcsetattr(caller_.input, TCSADRAIN, &raw) == 0;
+  // Without input the keyboard still belongs to the caller: Ctrl-C ends it.
+  if (caller_.input >= 0)
+    ::cfmakeraw(&raw);
+  else
+    raw.c_oflag &= ~static_cast<tcflag_t>(OPOST);
+  raw_ = ::tcsetattr(styled_fd(), TCSADRAIN, &raw) == 0;
 }
 
 void TerminalRelay::forward_window_size() {

@@ -35,6 +35,8 @@ class TerminalRelay {
   bool take_output();  // master -> terminal; false when nothing is there or it ended
 
  private:
+  int styled_fd() const { return caller_.input >= 0 ? caller_.input : caller_.output; }
+
   Terminal caller_;
   UniqueFd master_;
   std::string pending_;
