@@ -59,22 +59,26 @@ Error step_failed(const BuildEnvironment& env, const StepInput& input, const Run
     return Error(ErrorKind::kStepFailed,
                  fmt::format("{} took longer than {} and was ended", input.vertex.name,
                              env.run.time_limit_text))
-        .at(input.vertex.span)
-        .hint("raise --run-timeout");
+        .at(input.vertex.span);
   std::string command;
   for (const std::string& arg : op.argv) command += (command.empty() ? "" : " ") + arg;
   if (outcome.out_of_memory)
     return Error(ErrorKind::kStepFailed,
                  fmt::format("process \"{}\" was killed for using more memory than it may", command))
-        .at(input.vertex.span)
-        .hint("raise --memory, or let the step use fewer parallel jobs");
+        .at(input.vertex.span);
   std::string how = outcome.signal ? fmt::format("signal: {}", *outcome.signal)
                                    : fmt::format("exit code: {}", outcome.exit_status);
-  Error failure(ErrorKind::kStepFailed,
-                fmt::format("process \"{}\" did not complete successfully: {}", command, how));
-  if (outcome.out_of_pids)
-    failure = std::move(failure).hint("it could not make a process: its pids limit was reached; raise --pids-limit");
-  return std::move(failure).at(input.vertex.span);
+  return Error(ErrorKind::kStepFailed,
+               fmt::format("process \"{}\" did not complete successfully: {}", command, how))
+      .at(input.vertex.span);
+}
+
+// What to do about a limit that ended the step; "" when none did.
+std::string advice(const exec::RunOutcome& outcome) {
+  if (outcome.timed_out) return "raise --run-timeout; ";
+  if (outcome.out_of_memory) return "raise --memory, or let the step use fewer parallel jobs; ";
+  if (outcome.out_of_pids) return "a process could not be made because of the pids limit: raise --pids-limit; ";
+  return "";
 }
 
 Result<exec::RunSpec> make_spec(BuildEnvironment& env, const StepInput& input, const RunOp& op,
@@ -161,8 +165,7 @@ Result<Executed> execute(BuildEnvironment& env, const StepInput& input, const Ru
     Error failure = step_failed(env, input, op, done.outcome);
     if (mounts->has_secrets() && may_hold_secrets(env.secrets, spec.upper_dir)) return failure;
     keep_failed_step(env, input, op, spec);
-    std::string hint = failure.hint_text().empty() ? "" : failure.hint_text() + "; ";
-    return std::move(failure).hint(hint + log.hint());
+    return std::move(failure).hint(advice(done.outcome) + log.hint());
   }
   store::AdoptOptions adopt;
   adopt.epoch = env.epoch;
