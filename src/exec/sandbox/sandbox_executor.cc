@@ -15,8 +15,7 @@ class SandboxExecutor : public Executor {
                          std::stop_token stop) override {
     if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "the step was stopped");
     auto launch = TRY(PreparedLaunch::make(spec, facts_));
-    return launch_step(launch->plan(), maps_, {spec.memory_limit_bytes, spec.terminal_fd}, log,
-                       std::move(stop));
+    return launch_step(launch->plan(), maps_, spec, log, std::move(stop));
   }
 
  private:
