@@ -25,16 +25,27 @@ Error invalid(std::string message) { return Error(ErrorKind::kInvalid, std::move
 
 constexpr FlagSpec text(std::string_view name, std::string_view help, char shorthand = 0,
                         std::string_view value = "string") {
-  return {.name = name, .shorthand = shorthand, .kind = FlagKind::kString, .value_name = value,
+  return {.name = name,
+          .shorthand = shorthand,
+          .kind = FlagKind::kString,
+          .value_name = value,
           .help = help};
 }
 constexpr FlagSpec list(std::string_view name, std::string_view help, char shorthand = 0,
                         std::string_view value = "list") {
-  return {.name = name, .shorthand = shorthand, .kind = FlagKind::kList, .value_name = value,
+  return {.name = name,
+          .shorthand = shorthand,
+          .kind = FlagKind::kList,
+          .value_name = value,
           .help = help};
 }
 constexpr FlagSpec refused(std::string_view name, FlagKind kind, char shorthand = 0) {
-  return {.name = name, .shorthand = shorthand, .kind = kind, .hidden = true};
+  return {.name = name,
+          .shorthand = shorthand,
+          .kind = kind,
+          .value_name = kind == FlagKind::kBool ? "" : "string",
+          .help = "Refused: it would need a daemon",
+          .hidden = true};
 }
 
 constexpr FlagSpec kFlags[] = {
@@ -43,15 +54,24 @@ constexpr FlagSpec kFlags[] = {
     list("env", "Set a variable (KEY=VALUE; KEY alone takes this environment's)", 'e'),
     list("env-file", "Read variables from a file"),
     text("hostname", "Host name (default: a new one)", 'h'),
-    {.name = "init", .help = "Accepted for docker's sake: zombies are always reaped", .hidden = true},
+    {.name = "init",
+     .help = "Accepted for docker's sake: zombies are always reaped",
+     .hidden = true},
     {.name = "interactive", .shorthand = 'i', .help = "Connect STDIN"},
     text("memory", "Memory limit, where cgroups allow", 'm', "bytes"),
     text("network", "\"host\" (default) or \"none\""),
-    {.name = "net", .kind = FlagKind::kString, .hidden = true},  // docker's old name
-    text("pids-limit", "Processes it may have, where cgroups allow (default: 4096;\n-1: no limit)", 0, "int"),
+    {.name = "net",
+     .kind = FlagKind::kString,
+     .value_name = "string",
+     .help = "Docker's old name of --network",
+     .hidden = true},
+    text("pids-limit", "Processes it may have, where cgroups allow (default: 4096;\n-1: no limit)",
+         0, "int"),
     text("platform", "Take the image of this platform"),
     {.name = "read-only", .help = "Make the root file system read-only"},
-    {.name = "rm", .help = "Accepted for docker's sake: nothing is ever kept", .default_text = "true"},
+    {.name = "rm",
+     .help = "Accepted for docker's sake: nothing is ever kept",
+     .default_text = "true"},
     text("shm-size", "Size of /dev/shm", 0, "bytes"),
     list("tmpfs", "Mount a tmpfs (format: \"DIR[:size=64m,mode=1777]\")"),
     {.name = "tty", .shorthand = 't', .help = "Give the program a terminal"},
@@ -87,15 +107,18 @@ Result<void> refuse_daemon_flags(const Arguments& arguments) {
   for (std::string_view flag : {"publish", "publish-all", "expose", "ip", "link", "network-alias"})
     if (arguments.given(flag))
       return refuse(flag, fmt::format("{} that could own a network; the program uses the host's, "
-                                      "where its ports are reached directly", kNoDaemon));
-  for (std::string_view flag : {"name", "cidfile", "restart", "volumes-from", "log-driver", "log-opt",
-                                "detach-keys", "attach"})
+                                      "where its ports are reached directly",
+                                      kNoDaemon));
+  for (std::string_view flag : {"name", "cidfile", "restart", "volumes-from", "log-driver",
+                                "log-opt", "detach-keys", "attach"})
     if (arguments.given(flag))
       return refuse(flag, fmt::format("{}, so no container outlives this command that it could "
-                                      "concern", kNoDaemon));
+                                      "concern",
+                                      kNoDaemon));
   if (!arguments.on("rm"))
     return refuse("rm=false", fmt::format("{}, so what the program changes goes with it; mount a "
-                                          "directory with -v to keep files", kNoDaemon));
+                                          "directory with -v to keep files",
+                                          kNoDaemon));
   return {};
 }
 
@@ -116,7 +139,8 @@ Result<std::vector<std::string>> variables(const Context& context, const Argumen
   std::vector<std::string> env;
   for (const std::string& file : arguments.list("env-file")) {
     std::string content = TRY_CONTEXT(read_file(file, kMaxEnvFile), "--env-file");
-    for (std::string& entry : TRY(parse_env_file(context, content, file))) env.push_back(std::move(entry));
+    for (std::string& entry : TRY(parse_env_file(context, content, file)))
+      env.push_back(std::move(entry));
   }
   for (const std::string& entry : arguments.list("env")) {
     size_t equals = entry.find('=');
@@ -129,10 +153,12 @@ Result<std::vector<std::string>> variables(const Context& context, const Argumen
 }
 
 Result<exec::Network> network_of(const Arguments& arguments) {
-  std::string word = arguments.given("network") ? arguments.value("network") : arguments.value("net");
+  std::string word =
+      arguments.given("network") ? arguments.value("network") : arguments.value("net");
   if (word.empty() || word == "host" || word == "default") return exec::Network::kHost;
   if (word == "none") return exec::Network::kNone;
-  return Error(ErrorKind::kUnsupported, fmt::format("network mode {} is not supported", quote(word)))
+  return Error(ErrorKind::kUnsupported,
+               fmt::format("network mode {} is not supported", quote(word)))
       .hint("use host or none: there is no daemon that could keep a network");
 }
 
@@ -200,7 +226,8 @@ Result<std::vector<std::string>> parse_env_file(const Context& context, std::str
     if (key.empty())
       return invalid(fmt::format("invalid env file {}: no variable name on line '{}'", name, line));
     if (key.find_first_of(kBlanks) != std::string::npos)
-      return invalid(fmt::format("invalid env file {}: variable '{}' contains whitespaces", name, key));
+      return invalid(
+          fmt::format("invalid env file {}: variable '{}' contains whitespaces", name, key));
     if (equals != std::string::npos)
       env.push_back(std::move(line));
     else if (std::optional<std::string> own = context.env(key))
@@ -216,33 +243,38 @@ Result<exec::Mount> parse_volume(const std::string& spec) {
   if (first == std::string::npos)
     return Error(ErrorKind::kUnsupported,
                  fmt::format("volume {} names no directory of this host: there are no volumes that "
-                             "live without a container", quote(spec)))
+                             "live without a container",
+                             quote(spec)))
         .hint("write SRC:DST; without a mount the program may write there as well");
   exec::Mount mount;
   mount.target = spec.substr(first + 1, second == std::string::npos ? second : second - first - 1);
   mount.read_only = false;
   std::string words = second == std::string::npos ? "rw" : spec.substr(second + 1);
   if (words != "ro" && words != "rw")
-    return invalid(fmt::format("invalid mode {} in volume {}", quote(words), quote(spec))).hint("use ro or rw");
+    return invalid(fmt::format("invalid mode {} in volume {}", quote(words), quote(spec)))
+        .hint("use ro or rw");
   mount.read_only = words == "ro";
   if (!mount.target.starts_with('/'))
     return invalid(fmt::format("invalid mount path in volume {}: {} must be absolute", quote(spec),
                                quote(mount.target)));
   if (!source.starts_with('/')) {
-    bool path = source.empty() || source[0] == '.' || source[0] == '~' || source.find('/') != std::string::npos;
+    bool path = source.empty() || source[0] == '.' || source[0] == '~' ||
+                source.find('/') != std::string::npos;
     if (path)
       return invalid(fmt::format("the source of volume {} is not an absolute path", quote(spec)))
           .hint("write for example \"$PWD/data:/data\"");
     return Error(ErrorKind::kUnsupported,
-                 fmt::format("there are no named volumes: {} would need a place that kasane does not keep",
-                             quote(source)))
+                 fmt::format(
+                     "there are no named volumes: {} would need a place that kasane does not keep",
+                     quote(source)))
         .hint("give a directory of this host as an absolute path");
   }
   // docker would make a missing one, and a misspelt path would go unnoticed.
   char resolved[PATH_MAX];
   struct stat st;
   if (::realpath(source.c_str(), resolved) == nullptr || ::stat(resolved, &st) != 0)
-    return Error::from_errno(errno, "volume source " + source).hint("it is not made for you, unlike docker");
+    return Error::from_errno(errno, "volume source " + source)
+        .hint("it is not made for you, unlike docker");
   mount.source = resolved;
   if (S_ISSOCK(st.st_mode)) mount.type = exec::Mount::Type::kSocket;
   return mount;
@@ -256,8 +288,10 @@ Result<exec::Mount> parse_tmpfs(const std::string& spec) {
   mount.read_only = false;
   mount.no_exec = true;
   if (!mount.target.starts_with('/'))
-    return invalid(fmt::format("invalid tmpfs {}: {} must be absolute", quote(spec), quote(mount.target)));
-  std::string_view words = colon == std::string::npos ? "" : std::string_view(spec).substr(colon + 1);
+    return invalid(
+        fmt::format("invalid tmpfs {}: {} must be absolute", quote(spec), quote(mount.target)));
+  std::string_view words =
+      colon == std::string::npos ? "" : std::string_view(spec).substr(colon + 1);
   while (!words.empty()) {
     size_t comma = words.find(',');
     TRY(set_tmpfs_option(mount, words.substr(0, comma)));
@@ -273,23 +307,26 @@ Result<RunOptions> run_options(Context& context, const Arguments& arguments) {
   options.arguments.assign(arguments.positional().begin() + 1, arguments.positional().end());
   if (arguments.given("entrypoint")) {
     options.entrypoint.emplace();
-    if (std::string word = arguments.value("entrypoint"); !word.empty()) options.entrypoint->push_back(word);
+    if (std::string word = arguments.value("entrypoint"); !word.empty())
+      options.entrypoint->push_back(word);
   }
   options.env = TRY(variables(context, arguments));
   if (arguments.given("user")) options.user = arguments.value("user");
   if (arguments.given("workdir")) {
     options.cwd = arguments.value("workdir");
     if (!options.cwd->starts_with('/'))
-      return invalid(fmt::format("the working directory '{}' is invalid, it needs to be an absolute path",
-                                 *options.cwd));
+      return invalid(fmt::format(
+          "the working directory '{}' is invalid, it needs to be an absolute path", *options.cwd));
   }
   options.hostname = arguments.value("hostname");
   if (options.hostname.empty()) options.hostname = new_hostname();
   if (std::string word = arguments.value("platform"); !word.empty())
     options.platform = TRY(oci::Platform::parse(word));
   options.network = TRY(network_of(arguments));
-  for (const std::string& spec : arguments.list("tmpfs")) options.mounts.push_back(TRY(parse_tmpfs(spec)));
-  for (const std::string& spec : arguments.list("volume")) options.mounts.push_back(TRY(parse_volume(spec)));
+  for (const std::string& spec : arguments.list("tmpfs"))
+    options.mounts.push_back(TRY(parse_tmpfs(spec)));
+  for (const std::string& spec : arguments.list("volume"))
+    options.mounts.push_back(TRY(parse_volume(spec)));
   TRY(add_run_settings(arguments, options.settings));
   options.read_only = arguments.on("read-only");
   options.interactive = arguments.on("interactive");
@@ -312,7 +349,8 @@ Result<std::vector<std::string>> command_line(const RunOptions& options,
   if (command.empty() && !options.entrypoint && image.cmd) command = *image.cmd;
   words.insert(words.end(), command.begin(), command.end());
   if (words.empty() || words[0].empty())
-    return invalid("no command specified").hint("the image names no program: write one after its name");
+    return invalid("no command specified")
+        .hint("the image names no program: write one after its name");
   return words;
 }
 

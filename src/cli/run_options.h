@@ -20,9 +20,9 @@ std::span<const FlagSpec> run_flags();
 
 struct RunOptions {
   std::string image;
-  std::vector<std::string> arguments;                 // after the image: CMD
+  std::vector<std::string> arguments;                  // after the image: CMD
   std::optional<std::vector<std::string>> entrypoint;  // {}: none, also not the image's
-  std::vector<std::string> env;                       // "K=V"; "K": taken out of the image's
+  std::vector<std::string> env;                        // "K=V"; "K": taken out of the image's
   std::optional<std::string> user, cwd;
   std::string hostname;
   std::optional<oci::Platform> platform;

@@ -16,8 +16,8 @@ namespace kasane::cli {
 // exec::kStopGrace. A second signal, or kPatience after SIGINT, requests `kill_token`: what
 // still runs is killed. Should the work itself not end kPatience after the second signal,
 // the process ends with 128 + N as it is (the store survives that), and so it does at a
-// third one. At most one watcher at a time per process. Restores the former handlers when destroyed. The
-// handlers are real functions, so programs started meanwhile get the default action.
+// third one. At most one watcher at a time per process. Restores the former handlers when
+// destroyed. The handlers are real functions, so programs started meanwhile get the default action.
 class InterruptWatcher {
  public:
   static Result<std::unique_ptr<InterruptWatcher>> start();

@@ -29,7 +29,9 @@ Result<Sha256Digest> find(store::Store& store, const RunOptions& options) {
   Result<Sha256Digest> found = transfer::find_image(store, options.image);
   if (!found && found.error().kind() == ErrorKind::kNotFound)
     return Error(ErrorKind::kNotFound, "No such image: " + options.image)
-        .hint("build it with `kasane build -t NAME .`, or bring it in with `kasane load` or `kasane import`");
+        .hint(
+            "build it with `kasane build -t NAME .`, or bring it in with `kasane load` or `kasane "
+            "import`");
   return found;
 }
 
@@ -37,16 +39,16 @@ Result<void> check_platform(const RunOptions& options, const oci::ImageConfig& c
   oci::Platform platform{config.os, config.architecture, config.variant, ""};
   platform = platform.normalized();
   if (options.platform && platform != options.platform->normalized())
-    return Error(ErrorKind::kNotFound,
-                 fmt::format("image {} is for {}, not for {}", options.image, platform.str(),
-                             options.platform->str()));
+    return Error(ErrorKind::kNotFound, fmt::format("image {} is for {}, not for {}", options.image,
+                                                   platform.str(), options.platform->str()));
   if (std::optional<std::string> why = exec::why_cannot_execute(platform))
-    return Error(ErrorKind::kUnsupported, "cannot run programs for " + platform.str() + " here: " + *why);
+    return Error(ErrorKind::kUnsupported,
+                 "cannot run programs for " + platform.str() + " here: " + *why);
   return {};
 }
 
-Result<void> add_root(store::Store& store, const oci::ImageConfig& config, const std::string& scratch,
-                      exec::RunSpec& spec) {
+Result<void> add_root(store::Store& store, const oci::ImageConfig& config,
+                      const std::string& scratch, exec::RunSpec& spec) {
   for (const Sha256Digest& diff_id : config.diff_ids) {
     store::LayerPtr layer = TRY(store::open_layer(store, diff_id));
     if (layer->index().size() == 0) continue;  // nothing to show, and overlayfs has a limit
@@ -79,7 +81,8 @@ Result<exec::RunSpec> make_spec(const Context& context, const RunOptions& option
   spec.pids_limit = options.settings.pids_limit.value_or(exec::kDefaultPidsLimit);
   spec.pids_limit_asked = options.settings.pids_limit.has_value();
   if (options.terminal)
-    spec.terminal = exec::Terminal{options.interactive ? context.streams.in_fd : -1, context.streams.out_fd};
+    spec.terminal =
+        exec::Terminal{options.interactive ? context.streams.in_fd : -1, context.streams.out_fd};
   else if (options.interactive)
     spec.stdin_fd = context.streams.in_fd;
   return spec;

@@ -32,9 +32,9 @@ Result<Child> clone_supervisor(LaunchPlan& plan, Channel& channel) {
   int error = errno;
   ::pthread_sigmask(SIG_SETMASK, &old_mask, nullptr);
   if (pid < 0) return explain_clone_error(error);
-  for (UniqueFd* theirs : {&channel.status.write_end, &channel.control.read_end,
-                           &channel.in.read_end, &channel.out.write_end, &channel.err.write_end,
-                           &channel.pty_theirs})
+  for (UniqueFd* theirs :
+       {&channel.status.write_end, &channel.control.read_end, &channel.in.read_end,
+        &channel.out.write_end, &channel.err.write_end, &channel.pty_theirs})
     theirs->reset();
   return Child(pid, pidfd);
 }
@@ -65,8 +65,8 @@ Result<RunOutcome> outcome_of(const Channel& channel, const LogCallback& log,
   // Where the kernel does not count, a SIGKILL that we did not send tells.
   bool killed = outcome.signal == SIGKILL || outcome.exit_status == 128 + SIGKILL;
   std::optional<uint64_t> kills = group.memory_kills();
-  outcome.out_of_memory = group.limits_memory() && outcome.exit_status != 0 &&
-                          !outcome.timed_out && (kills ? *kills > 0 : killed);
+  outcome.out_of_memory = group.limits_memory() && outcome.exit_status != 0 && !outcome.timed_out &&
+                          (kills ? *kills > 0 : killed);
   outcome.out_of_pids = outcome.exit_status != 0 && group.pids_refusals() > 0;
   outcome.max_rss_bytes = channel.exit->max_rss_bytes;
   outcome.user_ns = channel.exit->user_ns;

@@ -139,8 +139,8 @@ class Pump {
 
   void prepare() {
     polls_[kInput] = {input_.source_fd(), POLLIN, 0};
-    polls_[kStepInput] = {input_.target_fd(), static_cast<short>(input_.has_pending() ? POLLOUT : 0),
-                          0};
+    polls_[kStepInput] = {input_.target_fd(),
+                          static_cast<short>(input_.has_pending() ? POLLOUT : 0), 0};
     polls_[kPty] = {-1, POLLIN, 0};
     polls_[kMaster] = {-1, POLLIN, 0};
     polls_[kTyped] = {-1, POLLIN, 0};

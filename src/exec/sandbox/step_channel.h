@@ -21,8 +21,8 @@ Result<Pipe> make_pipe();
 // One per run; its descriptors close with it. Used by one thread.
 struct Channel {
   Pipe out, err, status;
-  Pipe control;  // to the supervisor: first kControlGo, then control_byte()s
-  Pipe in;       // only with RunSpec::stdin_fd and no terminal
+  Pipe control;                   // to the supervisor: first kControlGo, then control_byte()s
+  Pipe in;                        // only with RunSpec::stdin_fd and no terminal
   UniqueFd pty_ours, pty_theirs;  // only with a terminal
   UniqueFd builder;               // pidfd of this process
   std::optional<StatusMessage> setup_error;

@@ -65,9 +65,10 @@ constexpr const char* kStubborn = "trap '' TERM INT HUP; echo ready; while :; do
 
 TEST_F(StepControlTest, StopAsksEveryProcessToEnd) {
   std::stop_source stop;
-  StepResult r = run_and(shell("trap 'echo parent; wait; exit 0' TERM; sh -c 'trap \"echo child; "
-                               "exit\" TERM; echo ready; while :; do sleep 0.1; done' & wait"),
-                         [&] { stop.request_stop(); }, stop.get_token());
+  StepResult r = run_and(
+      shell("trap 'echo parent; wait; exit 0' TERM; sh -c 'trap \"echo child; "
+            "exit\" TERM; echo ready; while :; do sleep 0.1; done' & wait"),
+      [&] { stop.request_stop(); }, stop.get_token());
   EXPECT_THAT(r.error, HasSubstr("stopped"));
   EXPECT_THAT(r.out, HasSubstr("child\n"));
   EXPECT_THAT(r.out, HasSubstr("parent\n"));
@@ -76,7 +77,8 @@ TEST_F(StepControlTest, StopAsksEveryProcessToEnd) {
 
 TEST_F(StepControlTest, WhoeverIgnoresThatIsKilledAfterTheGrace) {
   std::stop_source stop;
-  StepResult r = run_and(shell(kStubborn), [&] { stop.request_stop(); }, stop.get_token());
+  StepResult r = run_and(
+      shell(kStubborn), [&] { stop.request_stop(); }, stop.get_token());
   EXPECT_THAT(r.error, HasSubstr("stopped"));
   EXPECT_GE(seconds_, 4.5);
   EXPECT_LT(seconds_, 7.0);
@@ -86,7 +88,13 @@ TEST_F(StepControlTest, KillNeedsNoGrace) {
   std::stop_source stop, kill;
   RunSpec spec = shell(kStubborn);
   spec.kill = kill.get_token();
-  StepResult r = run_and(spec, [&] { stop.request_stop(); kill.request_stop(); }, stop.get_token());
+  StepResult r = run_and(
+      spec,
+      [&] {
+        stop.request_stop();
+        kill.request_stop();
+      },
+      stop.get_token());
   EXPECT_THAT(r.error, HasSubstr("stopped"));
   EXPECT_LT(seconds_, 2.0);
   std::stop_source only_kill;
@@ -131,11 +139,11 @@ TEST_F(StepControlTest, SignalsHaveTheirDefaultActions) {
     sigset_t blocked;
     sigfillset(&blocked);
     ::pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
-    auto outcome =
-        executor_->run(spec, [&](std::string_view bytes, int) { text += bytes; }, {});
+    auto outcome = executor_->run(spec, [&](std::string_view bytes, int) { text += bytes; }, {});
     ::sigaction(SIGPIPE, &old_pipe, nullptr);
     ::sigaction(SIGUSR1, &old_user, nullptr);
-  }).join();
+  })
+      .join();
   EXPECT_EQ(text,
             "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\nSigCgt:\t0000000000000000\n");
 }
@@ -218,14 +226,16 @@ std::vector<std::string> groups_left() {
   std::vector<std::string> found;
   std::error_code error;
   for (const char* root : {"/sys/fs/cgroup"})
-    for (auto it = fs::recursive_directory_iterator(root, error); it != fs::end(it); it.increment(error))
+    for (auto it = fs::recursive_directory_iterator(root, error); it != fs::end(it);
+         it.increment(error))
       if (it->path().filename().string().starts_with("kasane-")) found.push_back(it->path());
   return found;
 }
 
 TEST_F(StepControlTest, GroupsGoWithTheStepAndWithTheBuilder) {
   StepGroup::Notes notes;
-  { StepGroup group = StepGroup::make({64 << 20, 100}, notes); 
+  {
+    StepGroup group = StepGroup::make({64 << 20, 100}, notes);
     if (group.places().empty()) GTEST_SKIP() << notes.memory << notes.pids;
     for (const auto& place : group.places()) EXPECT_TRUE(fs::exists(place.path()));
   }

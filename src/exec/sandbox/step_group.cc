@@ -131,7 +131,8 @@ Result<StepGroup::Place> make_place(const std::string& parent, bool v2) {
       directory = !enter ? std::move(enter) : std::move(above);
     }
     ::rmdir(path.c_str());
-    if (attempt == 3 || directory.error().errno_value() != ENOENT) return std::move(directory.error());
+    if (attempt == 3 || directory.error().errno_value() != ENOENT)
+      return std::move(directory.error());
   }
 }
 
@@ -157,8 +158,7 @@ Result<void> StepGroup::limit(bool memory, uint64_t value) {
   Error why(ErrorKind::kUnsupported, "neither cgroup v1 with the " + controller +
                                          " controller nor a delegated cgroup v2 is here");
   auto apply = [&](Place& place) -> Result<void> {
-    TRY(memory ? set_memory(place, value)
-               : set(place.path() + "/pids.max", std::to_string(value)));
+    TRY(memory ? set_memory(place, value) : set(place.path() + "/pids.max", std::to_string(value)));
     (memory ? place.memory : place.pids) = true;
     return {};
   };
@@ -201,8 +201,7 @@ StepGroup::~StepGroup() {
 }
 
 Result<void> StepGroup::add(pid_t pid) const {
-  for (const Place& place : places_)
-    TRY(set(place.path() + "/cgroup.procs", std::to_string(pid)));
+  for (const Place& place : places_) TRY(set(place.path() + "/cgroup.procs", std::to_string(pid)));
   return {};
 }
 
