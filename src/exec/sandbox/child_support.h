@@ -60,6 +60,9 @@ struct StatusMessage {
     kSetupError,  // action, object, error; the sandbox could not be made
     kExecError,   // text, exit_status 126 or 127; the program could not be started
     kExit,        // exit_status, signal, max_rss_bytes; always the last message
+    // Only with LaunchPlan::supervisor:
+    kStarted,       // from now on the pipes hold output of the step
+    kRuntimeError,  // text; what an OCI runtime said when it refused the step
   };
   Kind kind;
   int32_t error;

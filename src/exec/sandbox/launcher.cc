@@ -42,7 +42,9 @@ struct Channel {
   std::optional<StatusMessage> setup_error;
   std::optional<StatusMessage> exec_error;
   std::optional<StatusMessage> exit;
+  std::optional<StatusMessage> runtime_error;
   bool stopped = false;
+  bool started = true;  // what comes through `out` and `err` is the step's
 };
 
 Result<Channel> open_channel() {
@@ -58,7 +60,9 @@ Result<Channel> open_channel() {
                   {},
                   {},
                   {},
-                  false};
+                  {},
+                  false,
+                  true};
   if (!channel.stop_event) return Error::from_errno(errno, "create an eventfd for RUN");
   if (!channel.builder) return Error::from_errno(errno, "open a pidfd of this process");
   make_nonblocking(channel.out.read_end.get());
@@ -73,12 +77,21 @@ Result<Child> clone_supervisor(LaunchPlan& plan, Channel& channel) {
   plan.stdout_fd = channel.out.write_end.get();
   plan.stderr_fd = channel.err.write_end.get();
   plan.pty_fd = channel.pty_theirs.get();
+  if (plan.supervisor != nullptr) {
+    // The supervisor reads what the runtime says through them before the step starts.
+    channel.started = false;
+    plan.stdout_read_fd = channel.out.read_end.get();
+    plan.stderr_read_fd = channel.err.read_end.get();
+  }
   // No handler of ours may run in the child before it has reset them.
   sigset_t old_mask;
   block_all_signals(&old_mask);
   int pidfd = -1;
   pid_t pid = clone_process(supervisor_namespaces(plan), &pidfd);
-  if (pid == 0) supervise(plan);
+  if (pid == 0) {
+    if (plan.supervisor != nullptr) plan.supervisor(plan);
+    supervise(plan);
+  }
   int error = errno;
   ::pthread_sigmask(SIG_SETMASK, &old_mask, nullptr);
   if (pid < 0) return explain_clone_error(error);
@@ -109,6 +122,8 @@ bool take_status(Channel& channel) {
   if (message.kind == StatusMessage::Kind::kSetupError) channel.setup_error = message;
   if (message.kind == StatusMessage::Kind::kExecError) channel.exec_error = message;
   if (message.kind == StatusMessage::Kind::kExit) channel.exit = message;
+  if (message.kind == StatusMessage::Kind::kRuntimeError) channel.runtime_error = message;
+  if (message.kind == StatusMessage::Kind::kStarted) channel.started = true;
   return true;
 }
 
@@ -139,8 +154,9 @@ bool serve_terminal(Channel& channel, const pollfd* polls) {
 // polled; one that a process outside the sandbox still holds is not waited for.
 Result<void> pump(Channel& channel, Child& child, const LogCallback& log) {
   constexpr int kOut = 0, kErr = 1, kStatus = 2, kStop = 3, kTerminal = 4, kCount = 7;
-  pollfd polls[kCount] = {{channel.out.read_end.get(), POLLIN, 0},
-                          {channel.err.read_end.get(), POLLIN, 0},
+  const int outputs[] = {channel.out.read_end.get(), channel.err.read_end.get()};
+  pollfd polls[kCount] = {{channel.started ? outputs[kOut] : -1, POLLIN, 0},
+                          {channel.started ? outputs[kErr] : -1, POLLIN, 0},
                           {channel.status.read_end.get(), POLLIN, 0},
                           {channel.stop_event.get(), POLLIN, 0},
                           {},
@@ -167,11 +183,15 @@ Result<void> pump(Channel& channel, Child& child, const LogCallback& log) {
       if (polls[i].revents != 0 && !drain_once(polls[i].fd, i + 1, log) &&
           (polls[i].revents & POLLHUP) != 0)
         polls[i].fd = -1;
+    bool before = channel.started;
     if (polls[kStatus].revents != 0 && !take_status(channel)) return {};
+    if (channel.started && !before)
+      for (int i : {kOut, kErr}) polls[i].fd = outputs[i];
   }
 }
 
 void drain_rest(Channel& channel, const LogCallback& log) {
+  if (!channel.started) return;
   // Bounded: what is in the pipe when all processes are dead, never an endless writer.
   constexpr int kMaxReads = 64;
   for (int i = 0; i < kMaxReads && channel.relay != nullptr && channel.relay->take_output(); ++i) {
@@ -186,6 +206,7 @@ Result<RunOutcome> outcome_of(const Channel& channel, const LogCallback& log,
                               const std::optional<MemoryGroup>& group) {
   if (channel.stopped) return Error(ErrorKind::kCancelled, "the step was stopped");
   if (channel.setup_error) return explain_setup_error(*channel.setup_error);
+  if (channel.runtime_error) return Error(ErrorKind::kUnsupported, channel.runtime_error->text);
   RunOutcome outcome;
   std::optional<uint64_t> kills;
   if (group) kills = group->kills();

@@ -28,16 +28,18 @@ namespace kasane::exec {
 namespace {
 
 void keep_only_our_descriptors(const LaunchPlan& plan) {
-  int keep[] = {plan.status_fd, plan.go_fd,     plan.builder_fd,
-                plan.stdout_fd, plan.stderr_fd, plan.pty_fd};
-  const size_t count = plan.pty_fd >= 0 ? 6 : 5;
-  for (size_t i = 1; i < count; ++i)
+  int keep[] = {plan.status_fd, plan.go_fd,  plan.builder_fd,     plan.stdout_fd,
+                plan.stderr_fd, plan.pty_fd, plan.stdout_read_fd, plan.stderr_read_fd};
+  constexpr size_t kCount = sizeof keep / sizeof keep[0];
+  for (size_t i = 1; i < kCount; ++i)
     for (size_t j = i; j > 0 && keep[j] < keep[j - 1]; --j) {
       int swap = keep[j];
       keep[j] = keep[j - 1];
       keep[j - 1] = swap;
     }
-  close_all_except(keep, count);
+  size_t absent = 0;  // -1: sorted to the front
+  while (absent < kCount && keep[absent] < 0) ++absent;
+  close_all_except(keep + absent, kCount - absent);
 }
 
 // The step can read /proc/1/cmdline whatever we forbid, so its memory is emptied.
@@ -137,7 +139,17 @@ void add_home(const LaunchPlan& plan) {
   plan.env[plan.env_count + 1] = nullptr;
 }
 
-// Returns the descriptor of the step's working directory.
+// What is mounted stays with the other members of the mount namespace; this process goes on
+// in one of its own, where the old root's descriptor leads nowhere.
+int leave_mounts_behind(const Reporter& report, const LaunchPlan& plan) {
+  if (::unshare(CLONE_NEWNS) != 0) report.fail("make", "a mount namespace", errno);
+  int root_fd = ::open(plan.upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (root_fd < 0) report.fail("open", plan.upper, errno);
+  return root_fd;
+}
+
+}  // namespace
+
 int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     report.fail("make private", "the mounts", errno);
@@ -146,6 +158,7 @@ int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
   ImageRoot root = mount_image_root(report, root_plan);
   plan.stubs->begin(report, root.root_fd, root.upper_fd);
   mount_system(report, plan, root.root_fd);
+  if (plan.supervisor != nullptr) root.root_fd = leave_mounts_behind(report, plan);
   enter_image_root(report, root.root_fd);
   if (::sethostname(plan.hostname, std::strlen(plan.hostname)) != 0)
     report.fail("set host name", plan.hostname, errno);
@@ -154,6 +167,8 @@ int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
   add_home(plan);
   return walk_and_create(report, root.root_fd, plan.cwd, WalkKind::kDirectory, nullptr);
 }
+
+namespace {
 
 // Reaps what has ended; true when the step itself was among it.
 bool reap(pid_t step, int& step_status) {
@@ -189,11 +204,6 @@ int wait_for_step(const Reporter& report, const LaunchPlan& plan, pid_t step) {
   return status;
 }
 
-uint64_t nanoseconds(const timeval& time) {
-  return static_cast<uint64_t>(time.tv_sec) * 1000000000 +
-         static_cast<uint64_t>(time.tv_usec) * 1000;
-}
-
 // Background children must not live on, nor hold the step's pipes (reference B21c).
 void kill_the_rest() {
   ::kill(-1, SIGKILL);
@@ -203,21 +213,52 @@ void kill_the_rest() {
 
 }  // namespace
 
-uint64_t supervisor_namespaces(const LaunchPlan& plan) {
-  uint64_t flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-  if (plan.user_namespace) flags |= CLONE_NEWUSER;
-  if (plan.own_network) flags |= CLONE_NEWNET;
-  return flags;
+uint64_t nanoseconds(const timeval& time) {
+  return static_cast<uint64_t>(time.tv_sec) * 1000000000 +
+         static_cast<uint64_t>(time.tv_usec) * 1000;
 }
 
-void supervise(const LaunchPlan& plan) {
-  Reporter report(plan.status_fd);
+uint64_t step_namespaces(const LaunchPlan& plan) {
+  return CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP |
+         (plan.own_network ? CLONE_NEWNET : 0);
+}
+
+uint64_t supervisor_namespaces(const LaunchPlan& plan) {
+  uint64_t flags = CLONE_NEWNS | (plan.user_namespace ? CLONE_NEWUSER : 0);
+  return flags | (plan.supervisor != nullptr ? CLONE_NEWPID : step_namespaces(plan));
+}
+
+void begin_supervision(const Reporter& report, const LaunchPlan& plan) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   reset_signal_handlers();
   keep_only_our_descriptors(plan);
   wipe_secrets(plan);
   wait_for_parent(plan);
   settle(report, plan);
+}
+
+void end_supervision(const Reporter& report, const LaunchPlan& plan, int status,
+                     const rusage& usage) {
+  kill_the_rest();
+  plan.stubs->clean_up(kShapedDirectories,
+                       sizeof kShapedDirectories / sizeof kShapedDirectories[0]);
+  rusage children;
+  std::memset(&children, 0, sizeof children);
+  ::getrusage(RUSAGE_CHILDREN, &children);
+  long peak = children.ru_maxrss > usage.ru_maxrss ? children.ru_maxrss : usage.ru_maxrss;
+  StatusMessage message = Reporter::make(StatusMessage::Kind::kExit, "", "");
+  message.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  message.exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  message.user_ns = nanoseconds(children.ru_utime) + nanoseconds(usage.ru_utime);
+  message.system_ns = nanoseconds(children.ru_stime) + nanoseconds(usage.ru_stime);
+  message.max_rss_bytes = static_cast<uint64_t>(peak) * 1024;
+  report.send(message);
+  ::_exit(0);
+}
+
+void supervise(const LaunchPlan& plan) {
+  Reporter report(plan.status_fd);
+  begin_supervision(report, plan);
   int cwd_fd = make_sandbox(report, plan);
 
   if (plan.pty_master != nullptr && !send_master(plan.pty_fd, *plan.pty_master))
@@ -227,21 +268,9 @@ void supervise(const LaunchPlan& plan) {
   if (step == 0) run_step(report, plan, cwd_fd);
   if (plan.pty_master != nullptr) ::close(*plan.pty_master);
   int status = wait_for_step(report, plan, step);
-  kill_the_rest();
-  plan.stubs->clean_up(kShapedDirectories,
-                       sizeof kShapedDirectories / sizeof kShapedDirectories[0]);
-
-  rusage usage;
-  std::memset(&usage, 0, sizeof usage);
-  ::getrusage(RUSAGE_CHILDREN, &usage);
-  StatusMessage message = Reporter::make(StatusMessage::Kind::kExit, "", "");
-  message.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-  message.exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-  message.user_ns = nanoseconds(usage.ru_utime);
-  message.system_ns = nanoseconds(usage.ru_stime);
-  message.max_rss_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
-  report.send(message);
-  ::_exit(0);
+  rusage none;  // it was a child, so the sum over children has it
+  std::memset(&none, 0, sizeof none);
+  end_supervision(report, plan, status, none);
 }
 
 }  // namespace kasane::exec

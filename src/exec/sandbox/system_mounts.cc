@@ -103,7 +103,9 @@ class SystemMounts {
     dev_fd_ =
         try_new_filesystem("tmpfs", options, 2, MOUNT_ATTR_NOSUID | (nodes ? 0 : MOUNT_ATTR_NODEV));
     if (dev_fd_ < 0) report_.fail("mount new", "tmpfs for /dev", errno);
-    for (const Link& link : kDeviceLinks) ::symlinkat(link.target, dev_fd_, link.name);
+    for (const Link& link : kDeviceLinks)
+      if (::symlinkat(link.target, dev_fd_, link.name) != 0)
+        report_.fail("create in /dev", link.name, errno);
     for (const char* name : {"pts", "shm", "mqueue", kEmptyName})
       if (::mkdirat(dev_fd_, name, 0755) != 0) report_.fail("create in /dev", name, errno);
     int target = own_directory(root_fd_, "dev");
