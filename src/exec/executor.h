@@ -1,6 +1,6 @@
 // Executor: runs one RUN step in a root file system made of layer trees.
 // Purpose: the only place that starts processes of an image. Implementations:
-// exec/sandbox (built in). Thread-safe: run() may be called from several workers.
+// exec/sandbox (built in), exec/oci_runtime (crun, runc). Thread-safe: run() may be called from several workers.
 #pragma once
 
 #include <cstdint>
@@ -118,6 +118,8 @@ class Executor {
   // killed and kCancelled returned.
   virtual Result<RunOutcome> run(const RunSpec& spec, const LogCallback& log,
                                  std::stop_token stop) = 0;
+  // What runs the steps, for people, where a choice was made: "OCI runtime /usr/bin/crun".
+  virtual std::string description() const { return ""; }
 };
 
 // What this host lets us do; probed at most once per process, cheap until asked.
@@ -137,6 +139,13 @@ SandboxSupport probe_sandbox(const std::string& store_directory);
 
 // The built-in executor. Fails with kUnsupported when probe_sandbox() says kNone.
 Result<std::unique_ptr<Executor>> make_sandbox_executor(const std::string& store_directory);
+
+// Steps in containers of an OCI runtime, with the same protections and the same result.
+// `runtime`: crun, runc, runsc or a path; "": crun, else runc, the first that works in an
+// empty image. kNotFound when there is none, kUnsupported with the runtimes' own words when
+// none works. RunSpec::terminal_fd is not supported.
+Result<std::unique_ptr<Executor>> make_oci_executor(const std::string& store_directory,
+                                                    const std::string& runtime);
 
 // nullopt: programs of this platform run here, natively or by a handler of binfmt_misc
 // that also works inside an image (registered with the flag F). Otherwise one sentence:

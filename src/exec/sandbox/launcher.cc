@@ -295,6 +295,8 @@ Result<RunOutcome> launch_step(LaunchPlan& plan, const IdMaps& maps, const Launc
   if (!pumped) return std::move(pumped.error());
   child.wait();
   drain_rest(channel, log);
+  if (channel.runtime_error && options.refusal != nullptr)
+    *options.refusal = channel.runtime_error->text;
   RunOutcome outcome = TRY(outcome_of(channel, log, group));
   outcome.limit_note = std::move(limit_note);
   outcome.wall_ns = static_cast<uint64_t>(

@@ -33,6 +33,8 @@ class Child {
 struct LaunchOptions {
   uint64_t memory_limit_bytes = 0;
   std::optional<int> terminal_fd;
+  // Set to what an OCI runtime said when it refused the step (plan.supervisor).
+  std::optional<std::string>* refusal = nullptr;
 };
 Result<RunOutcome> launch_step(LaunchPlan& plan, const IdMaps& maps, const LaunchOptions& options,
                                const LogCallback& log, std::stop_token stop);

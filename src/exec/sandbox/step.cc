@@ -30,10 +30,7 @@ void set_default_limits() {
   ::setrlimit(RLIMIT_CORE, &core);
   rlimit files;
   if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
-  constexpr rlim_t kHardFiles = 1048576;
-  constexpr rlim_t kSoftFiles = 1024;
-  if (files.rlim_max > kHardFiles) files.rlim_max = kHardFiles;
-  files.rlim_cur = files.rlim_max < kSoftFiles ? files.rlim_max : kSoftFiles;
+  files = default_file_limit(files);
   ::setrlimit(RLIMIT_NOFILE, &files);
 }
 
@@ -136,6 +133,15 @@ uint64_t default_capabilities() {
   uint64_t mask = 0;
   for (int cap : kCapabilities) mask |= uint64_t{1} << cap;
   return mask;
+}
+
+rlimit default_file_limit(rlimit inherited) {
+  constexpr rlim_t kHard = 1048576;
+  constexpr rlim_t kSoft = 1024;
+  rlimit files;
+  files.rlim_max = inherited.rlim_max < kHard ? inherited.rlim_max : kHard;
+  files.rlim_cur = files.rlim_max < kSoft ? files.rlim_max : kSoft;
+  return files;
 }
 
 void run_step(const Reporter& report, const LaunchPlan& plan, int cwd_fd) {

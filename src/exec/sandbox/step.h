@@ -2,6 +2,8 @@
 // clone and exec.
 #pragma once
 
+#include <sys/resource.h>
+
 #include "exec/sandbox/child_support.h"
 #include "exec/sandbox/launch_plan.h"
 
@@ -9,6 +11,9 @@ namespace kasane::exec {
 
 // The 14 capabilities that Docker and BuildKit give (reference N04).
 uint64_t default_capabilities();
+
+// RLIMIT_NOFILE of a step that asks for none, under the builder's. RLIMIT_CORE is 0 then.
+rlimit default_file_limit(rlimit inherited);
 
 // Becomes the step. `cwd_fd` is the working directory inside the image. Failures before
 // exec are kSetupError; a program that cannot be started is kExecError.
