@@ -1,6 +1,7 @@
 // Executor: runs one RUN step in a root file system made of layer trees.
 // Purpose: the only place that starts processes of an image. Implementations:
-// exec/sandbox (built in). Thread-safe: run() may be called from several workers.
+// exec/sandbox (built in), exec/oci_runtime (crun, runc). Thread-safe: run() may be called
+// from several workers.
 #pragma once
 
 #include <chrono>
@@ -38,7 +39,6 @@ struct Mount {
   std::string source;  // kBind, kSocket: host path (already resolved and checked by the caller)
   std::string target;  // absolute path inside the image
   bool read_only = true;
-  bool no_exec = false;                       // programs in it cannot be started
   uint64_t size_bytes = 0;                    // kTmpfs; 0 = kernel default
   std::optional<uint32_t> mode = {};          // permission bits
   uint32_t uid = 0, gid = 0;                  // as the step sees them
@@ -51,6 +51,7 @@ struct Mount {
   // directory: the caller's, new and empty, or a persistent cache directory as upper_dir.
   // Empty when read_only.
   std::string upper_dir = {}, work_dir = {};
+  bool no_exec = false;  // programs in it cannot be started
 };
 
 // A resource limit by docker's name: "nofile", "nproc", "core", "stack"... . UINT64_MAX
@@ -146,6 +147,8 @@ class Executor {
   // returned. Nothing of the step lives when this returns.
   virtual Result<RunOutcome> run(const RunSpec& spec, const LogCallback& log,
                                  std::stop_token stop) = 0;
+  // What runs the steps, for people, where a choice was made: "OCI runtime /usr/bin/crun".
+  virtual std::string description() const { return ""; }
 };
 
 // What this host lets us do; probed at most once per process, cheap until asked.
@@ -165,6 +168,13 @@ SandboxSupport probe_sandbox(const std::string& store_directory);
 
 // The built-in executor. Fails with kUnsupported when probe_sandbox() says kNone.
 Result<std::unique_ptr<Executor>> make_sandbox_executor(const std::string& store_directory);
+
+// Steps in containers of an OCI runtime, with the same protections and the same result.
+// `runtime`: crun, runc, runsc or a path; "": crun, else runc, the first that works in an
+// empty image. kNotFound when there is none, kUnsupported with the runtimes' own words when
+// none works. RunSpec::terminal and read_only_root are not supported.
+Result<std::unique_ptr<Executor>> make_oci_executor(const std::string& store_directory,
+                                                    const std::string& runtime);
 
 // nullopt: programs of this platform run here, natively or by a handler of binfmt_misc
 // that also works inside an image (registered with the flag F). Otherwise one sentence:

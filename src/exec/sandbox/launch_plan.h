@@ -56,7 +56,13 @@ struct GroupPlan {
 };
 inline constexpr size_t kMaxStepGroups = 2;
 
+struct RuntimePlan;  // exec/oci_runtime
+
 struct LaunchPlan {
+  // What enters after clone(2), and never returns, in place of supervise(); null: that.
+  void (*supervisor)(const LaunchPlan&) = nullptr;
+  const RuntimePlan* runtime = nullptr;
+
   // Root file system.
   const char* const* lowers = nullptr;  // topmost first, as overlayfs wants them
   size_t lower_count = 0;
@@ -106,6 +112,8 @@ struct LaunchPlan {
   int stdin_fd = -1;    // -1: /dev/null
   int stdout_fd = -1;
   int stderr_fd = -1;
+  int stdout_read_fd = -1;  // the builder's ends, with plan.supervisor only
+  int stderr_read_fd = -1;
   int pty_fd = -1;  // socket that takes the master of the step's terminal; -1: none
 
   // Scratch.

@@ -30,8 +30,11 @@ class Child {
 
 // Runs `plan`, made from `spec`, with the id maps (only used with plan.user_namespace). See
 // Executor::run. The calling thread must live until this returns: the supervisor dies with it.
+// `refusal`, if given, is set to what an OCI runtime said when it refused the step
+// (plan.supervisor).
 Result<RunOutcome> launch_step(LaunchPlan& plan, const IdMaps& maps, const RunSpec& spec,
-                               const LogCallback& log, std::stop_token stop);
+                               const LogCallback& log, std::stop_token stop,
+                               std::optional<std::string>* refusal = nullptr);
 
 // What a kSetupError means to the user, with a hint that names the missing setting.
 Error explain_setup_error(const StatusMessage& message);

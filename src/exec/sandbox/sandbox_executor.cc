@@ -1,6 +1,6 @@
 // Executor over the built-in sandbox.
+#include "exec/sandbox/host_mode.h"
 #include "exec/sandbox/launcher.h"
-#include "exec/sandbox/probe.h"
 
 namespace kasane::exec {
 namespace {
@@ -26,23 +26,9 @@ class SandboxExecutor : public Executor {
 }  // namespace
 
 Result<std::unique_ptr<Executor>> make_sandbox_executor(const std::string& store_directory) {
-  // Root with the needed capability is not probed by a mount: the step itself is the
-  // probe, and its errors carry the same hints.
-  SandboxMode mode = SandboxMode::kRoot;
-  IdMaps maps;
-  if (!is_privileged_root()) {
-    SandboxSupport support = probe_sandbox(store_directory);
-    if (support.mode == SandboxMode::kNone) {
-      Error error(ErrorKind::kUnsupported, "RUN is not possible on this host: " + support.reason);
-      std::string hint;
-      for (const std::string& item : support.missing) hint += (hint.empty() ? "" : "; ") + item;
-      return hint.empty() ? std::move(error) : std::move(error).hint("missing: " + hint);
-    }
-    mode = support.mode;
-    maps = load_id_maps();
-  }
-  HostFacts facts = TRY(collect_host_facts(mode));
-  return std::unique_ptr<Executor>(new SandboxExecutor(std::move(facts), std::move(maps)));
+  HostMode host = TRY(choose_host_mode(store_directory));
+  HostFacts facts = TRY(collect_host_facts(host.mode));
+  return std::unique_ptr<Executor>(new SandboxExecutor(std::move(facts), std::move(host.maps)));
 }
 
 }  // namespace kasane::exec

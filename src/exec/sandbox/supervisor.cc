@@ -32,7 +32,7 @@ namespace kasane::exec {
 namespace {
 
 void keep_only_our_descriptors(const LaunchPlan& plan) {
-  int keep[8 + 3 * kMaxStepGroups] = {};
+  int keep[9 + 3 * kMaxStepGroups] = {};
   size_t count = 0;
   auto add = [&](int fd) {
     if (fd < 0) return;
@@ -41,7 +41,7 @@ void keep_only_our_descriptors(const LaunchPlan& plan) {
     keep[at] = fd;
   };
   for (int fd : {plan.status_fd, plan.control_fd, plan.builder_fd, plan.stdin_fd, plan.stdout_fd,
-                 plan.stderr_fd, plan.pty_fd})
+                 plan.stderr_fd, plan.pty_fd, plan.stdout_read_fd, plan.stderr_read_fd})
     add(fd);
   for (size_t i = 0; i < plan.group_count; ++i)
     for (int fd : {plan.groups[i].enter_fd, plan.groups[i].directory_fd, plan.groups[i].parent_fd})
@@ -56,7 +56,8 @@ void kill_the_rest() {
   }
 }
 
-// When the builder is dead nobody else takes the step's cgroups away.
+}  // namespace
+
 void end_if_orphaned(const LaunchPlan& plan) {
   pollfd builder{plan.builder_fd, POLLIN, 0};
   if (::poll(&builder, 1, 0) <= 0) return;
@@ -71,6 +72,8 @@ void end_if_orphaned(const LaunchPlan& plan) {
     }
   ::_exit(125);
 }
+
+namespace {
 
 // A signal handler can reach nothing but statics; this process has one plan.
 const LaunchPlan* g_plan = nullptr;
@@ -208,7 +211,17 @@ void add_home(const LaunchPlan& plan) {
   plan.env[plan.env_count + 1] = nullptr;
 }
 
-// Returns the descriptor of the step's working directory.
+// What is mounted stays with the other members of the mount namespace; this process goes on
+// in one of its own, where the old root's descriptor leads nowhere.
+int leave_mounts_behind(const Reporter& report, const LaunchPlan& plan) {
+  if (::unshare(CLONE_NEWNS) != 0) report.fail("make", "a mount namespace", errno);
+  int root_fd = ::open(plan.upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (root_fd < 0) report.fail("open", plan.upper, errno);
+  return root_fd;
+}
+
+}  // namespace
+
 int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     report.fail("make private", "the mounts", errno);
@@ -217,6 +230,7 @@ int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
   ImageRoot root = mount_image_root(report, root_plan);
   plan.stubs->begin(report, root.root_fd, root.upper_fd);
   mount_system(report, plan, root.root_fd);
+  if (plan.supervisor != nullptr) root.root_fd = leave_mounts_behind(report, plan);
   enter_image_root(report, root.root_fd);
   if (::sethostname(plan.hostname, std::strlen(plan.hostname)) != 0)
     report.fail("set host name", plan.hostname, errno);
@@ -234,6 +248,8 @@ int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
   }
   return cwd_fd;
 }
+
+namespace {
 
 // Reaps what has ended; true when the step itself was among it.
 bool reap(pid_t step, int& step_status) {
@@ -294,22 +310,24 @@ pid_t start_step(const Reporter& report, const LaunchPlan& plan, int cwd_fd) {
   return step;
 }
 
+}  // namespace
+
 uint64_t nanoseconds(const timeval& time) {
   return static_cast<uint64_t>(time.tv_sec) * 1000000000 +
          static_cast<uint64_t>(time.tv_usec) * 1000;
 }
 
-}  // namespace
-
-uint64_t supervisor_namespaces(const LaunchPlan& plan) {
-  uint64_t flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-  if (plan.user_namespace) flags |= CLONE_NEWUSER;
-  if (plan.own_network) flags |= CLONE_NEWNET;
-  return flags;
+uint64_t step_namespaces(const LaunchPlan& plan) {
+  return CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP |
+         (plan.own_network ? CLONE_NEWNET : 0);
 }
 
-void supervise(const LaunchPlan& plan) {
-  Reporter report(plan.status_fd);
+uint64_t supervisor_namespaces(const LaunchPlan& plan) {
+  uint64_t flags = CLONE_NEWNS | (plan.user_namespace ? CLONE_NEWUSER : 0);
+  return flags | (plan.supervisor != nullptr ? CLONE_NEWPID : step_namespaces(plan));
+}
+
+void begin_supervision(const Reporter& report, const LaunchPlan& plan) {
   reset_signal_handlers();
   handle_death_signal(plan);
   arm_death_signal(report, plan);
@@ -317,6 +335,31 @@ void supervise(const LaunchPlan& plan) {
   wipe_secrets(plan);
   wait_for_parent(plan);
   settle(report, plan);
+}
+
+void end_supervision(const Reporter& report, const LaunchPlan& plan, int status,
+                     const rusage& usage) {
+  kill_the_rest();
+  plan.stubs->clean_up(kShapedDirectories,
+                       sizeof kShapedDirectories / sizeof kShapedDirectories[0]);
+  end_if_orphaned(plan);
+  rusage children;
+  std::memset(&children, 0, sizeof children);
+  ::getrusage(RUSAGE_CHILDREN, &children);
+  long peak = children.ru_maxrss > usage.ru_maxrss ? children.ru_maxrss : usage.ru_maxrss;
+  StatusMessage message = Reporter::make(StatusMessage::Kind::kExit, "", "");
+  message.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  message.exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  message.user_ns = nanoseconds(children.ru_utime) + nanoseconds(usage.ru_utime);
+  message.system_ns = nanoseconds(children.ru_stime) + nanoseconds(usage.ru_stime);
+  message.max_rss_bytes = static_cast<uint64_t>(peak) * 1024;
+  report.send(message);
+  ::_exit(0);
+}
+
+void supervise(const LaunchPlan& plan) {
+  Reporter report(plan.status_fd);
+  begin_supervision(report, plan);
   int cwd_fd = make_sandbox(report, plan);
 
   if (plan.pty_master != nullptr && !send_master(plan.pty_fd, *plan.pty_master))
@@ -325,22 +368,9 @@ void supervise(const LaunchPlan& plan) {
   if (plan.stdin_fd >= 0) ::close(plan.stdin_fd);
   if (plan.pty_master != nullptr) ::close(*plan.pty_master);
   int status = wait_for_step(report, plan, step);
-  kill_the_rest();
-  plan.stubs->clean_up(kShapedDirectories,
-                       sizeof kShapedDirectories / sizeof kShapedDirectories[0]);
-  end_if_orphaned(plan);
-
-  rusage usage;
-  std::memset(&usage, 0, sizeof usage);
-  ::getrusage(RUSAGE_CHILDREN, &usage);
-  StatusMessage message = Reporter::make(StatusMessage::Kind::kExit, "", "");
-  message.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-  message.exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-  message.user_ns = nanoseconds(usage.ru_utime);
-  message.system_ns = nanoseconds(usage.ru_stime);
-  message.max_rss_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
-  report.send(message);
-  ::_exit(0);
+  rusage none;  // it was a child, so the sum over children has it
+  std::memset(&none, 0, sizeof none);
+  end_supervision(report, plan, status, none);
 }
 
 }  // namespace kasane::exec
