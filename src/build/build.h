@@ -32,6 +32,8 @@ struct RunSettings {
   std::vector<exec::Ulimit> ulimits;
   uint64_t shm_size_bytes = 0;          // 0 = default
   uint64_t memory_limit_bytes = 0;      // of one step; 0 = none
+  bool oci = false;                     // --isolation oci; no part of a key: the result is the same
+  std::string oci_runtime;              // "" = the first that works
   std::string cache_namespace;          // of cache mounts (BUILDKIT_CACHE_MOUNT_NS)
 };
 
