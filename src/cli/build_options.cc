@@ -199,6 +199,22 @@ Result<std::optional<uint64_t>> pids_limit_of(const Arguments& arguments) {
   return std::optional<uint64_t>(limit > 0 ? static_cast<uint64_t>(limit) : 0);
 }
 
+// A runtime that was asked for is used; one in the environment is only what `oci` means.
+Result<void> add_isolation(Context& context, const Arguments& arguments,
+                           build::RunSettings& run) {
+  const std::string runtime = arguments.value("runtime");
+  std::string isolation = arguments.given("isolation") ? arguments.value("isolation")
+                          : !runtime.empty()           ? "oci"
+                                                       : context.env("KASANE_ISOLATION").value_or("");
+  if (isolation != "" && isolation != "default" && isolation != "sandbox" && isolation != "oci")
+    return invalid("invalid isolation: " + quote(isolation)).hint("use default, sandbox or oci");
+  run.oci = isolation == "oci";
+  if (!run.oci && !runtime.empty())
+    return invalid(fmt::format("--runtime {} has no meaning with --isolation {}", quote(runtime), quote(isolation)));
+  run.oci_runtime = !runtime.empty() ? runtime : context.env("KASANE_RUNTIME").value_or("");
+  return {};
+}
+
 // L16.
 Result<void> add_entitlements(const Arguments& arguments, build::BuildOptions& options) {
   for (const std::string& name : split_list(arguments.list("allow"))) {
@@ -242,7 +258,7 @@ Result<void> check_stdout(const Context& context, const build::BuildOptions& opt
 void note_ignored(const Arguments& arguments, std::vector<std::string>& notes) {
   static constexpr std::string_view kIgnored[] = {
       "cgroup-parent", "compress", "cpu-period", "cpu-quota", "cpu-shares", "cpuset-cpus",
-      "cpuset-mems", "isolation", "memory-swap", "security-opt", "builder"};
+      "cpuset-mems", "memory-swap", "security-opt", "builder"};
   for (std::string_view flag : kIgnored)
     if (arguments.given(flag)) notes.push_back(fmt::format("--{} has no meaning for kasane and is ignored", flag));
   if (arguments.on("pull")) notes.push_back("--pull has no effect: images come from the store, no registry is asked yet");
@@ -250,7 +266,8 @@ void note_ignored(const Arguments& arguments, std::vector<std::string>& notes) {
 
 }  // namespace
 
-Result<void> add_run_settings(const Arguments& arguments, build::RunSettings& run) {
+Result<void> add_run_settings(Context& context, const Arguments& arguments, build::RunSettings& run) {
+  TRY(add_isolation(context, arguments, run));
   for (const std::string& text : arguments.list("add-host")) run.extra_hosts.push_back(TRY(extra_host(text)));
   for (const std::string& text : arguments.list("ulimit")) run.ulimits.push_back(TRY(ulimit_of(text)));
   run.shm_size_bytes = TRY(size_of(arguments, "shm-size"));
@@ -291,7 +308,7 @@ Result<build::BuildOptions> build_options(Context& context, const Arguments& arg
   }
   options.network = TRY(network_of(arguments.value("network")));
   TRY(add_entitlements(arguments, options));
-  TRY(add_run_settings(arguments, options.run));
+  TRY(add_run_settings(context, arguments, options.run));
   TRY(add_outputs(arguments, options));
   TRY(check_stdout(context, options));
   options.iidfile = arguments.value("iidfile");

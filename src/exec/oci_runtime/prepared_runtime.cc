@@ -184,7 +184,8 @@ void PreparedRuntime::prepare_config(const RunSpec& spec, const LaunchPlan& plan
   // As the plan has it: without what is no variable.
   std::vector<std::string> variables(plan.env, plan.env + plan.env_count);
   // Runtimes look the program up in this one alone.
-  if (std::none_of(variables.begin(), variables.end(),
+  if (spec.argv[0].find('/') == std::string::npos &&
+      std::none_of(variables.begin(), variables.end(),
                    [](const std::string& text) { return text.starts_with("PATH="); }))
     variables.push_back("PATH=" + std::string(plan.path));
   add_strings(process_, variables);

@@ -4,6 +4,7 @@
 #include <linux/close_range.h>
 #include <linux/magic.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/signalfd.h>
@@ -51,6 +52,7 @@ class RuntimeKeeper {
     create();
     send(KeeperMessage::Kind::kCreated);
     wait_for(KeeperMessage::Kind::kSealed);
+    if (!plan_.insecure && !plan_.user_namespace) close_devices();
     if (!runtime_.probe) start();
     while (!runtime_.probe && !step_.ended) wait_once();
     if (!send_message(socket_, KeeperMessage::Kind::kEnded, step_.status, &step_usage_))
@@ -148,6 +150,37 @@ class RuntimeKeeper {
     ::close(plan_.stderr_read_fd);
     ::close(null);
     find_step();
+  }
+
+  // That device nodes in the image are dead, made by the step or found there, hangs on the
+  // flag nodev of the root mount, and crun loses it: so it is set again in the mount namespace
+  // that the runtime has made, before the step starts. User namespaces have no live devices.
+  void close_devices() {
+    struct stat root;
+    if (::stat(plan_.upper, &root) != 0) report_.fail("stat", plan_.upper, errno);
+    run_ = Watched();
+    run_.pid = clone_process(0, nullptr);
+    if (run_.pid < 0) report_.fail("fork", "a helper of the step", errno);
+    if (run_.pid == 0) close_devices_in(root);
+    while (!run_.ended) wait_once();
+    if (run_.status != 0) ::_exit(125);  // it has reported
+  }
+
+  [[noreturn]] void close_devices_in(const struct stat& expected) {
+    FixedText<64> path;
+    path.add("/proc/").add_number(static_cast<uint64_t>(step_.pid)).add("/ns/mnt");
+    int mounts = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (mounts < 0 || ::setns(mounts, CLONE_NEWNS) != 0)
+      report_.fail("enter the mount namespace of", "the step", errno);
+    struct stat root;
+    mount_attr attributes{};
+    attributes.attr_set = MOUNT_ATTR_NODEV;
+    if (::stat("/", &root) != 0) report_.fail("stat", "the root of the step", errno);
+    if (root.st_dev != expected.st_dev || root.st_ino != expected.st_ino)
+      report_.fail("find the image in", "the root of the step", EXDEV);
+    if (::mount_setattr(AT_FDCWD, "/", 0, &attributes, sizeof attributes) != 0)
+      report_.fail("close devices in", "the root of the step", errno);
+    ::_exit(0);
   }
 
   void start() {

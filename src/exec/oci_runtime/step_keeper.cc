@@ -7,6 +7,7 @@
 #include <sys/ptrace.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,7 +37,25 @@ void refuse_kernel_directory(const Reporter& report, const LaunchPlan& plan, int
 
 void refuse_odd_home(const Reporter& report, const LaunchPlan& plan) {
   if (plan.add_home && !is_utf8(plan.home->view()))
-    report.fail("resolve user", "its home directory is not valid UTF-8", 0);
+    report.fail("resolve user", "with an OCI runtime: its home directory is not valid UTF-8", 0);
+}
+
+// runc opens these files of the image though the configuration has only numbers: a FIFO
+// would stop it for ever, and an endless file keep it busy (reference X15).
+void refuse_odd_user_file(const Reporter& report, const char* path) {
+  int fd = child_open_in_root(AT_FDCWD, path, O_PATH);
+  if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) return;
+  struct stat st;
+  struct statfs fs;
+  bool good = fd >= 0 && ::fstat(fd, &st) == 0 && ::fstatfs(fd, &fs) == 0 &&
+              S_ISREG(st.st_mode) && st.st_size <= static_cast<off_t>(kMaxUserFileBytes) &&
+              fs.f_type != PROC_SUPER_MAGIC && fs.f_type != SYSFS_MAGIC;
+  if (fd >= 0) ::close(fd);
+  if (good) return;
+  FixedText<128> what;
+  what.add("with an OCI runtime: /").add(path);
+  report.fail("resolve user",
+              what.add(" of the image is no regular file of at most 1 MiB").view(), 0);
 }
 
 // Everything that the runtime is about to do, done once by the code of the built-in
@@ -105,6 +124,7 @@ void keep_step(const LaunchPlan& plan, int socket_fd) {
   int cwd_fd = make_sandbox(report, plan);
   refuse_kernel_directory(report, plan, cwd_fd);
   refuse_odd_home(report, plan);
+  for (const char* path : {"etc/passwd", "etc/group"}) refuse_odd_user_file(report, path);
   KeeperMessage message;
   std::memset(&message, 0, sizeof message);
   if (!plan.runtime->probe) {

@@ -45,6 +45,8 @@ std::string slurp(const std::string& path) {
   return text ? *text : "<" + text.error().full_message() + ">";
 }
 
+bool SandboxTest::with_oci_runtime() { return std::getenv("KASANE_TEST_RUNTIME") != nullptr; }
+
 void SandboxTest::SetUp() {
   if (::access(kBusybox, X_OK) != 0) GTEST_SKIP() << "needs busybox-static in /bin/busybox";
   auto directory = TempDir::make("kasane-exec");
