@@ -19,6 +19,13 @@ namespace kasane::exec {
 
 enum class Network { kHost, kNone };
 
+// How the merged file system of a step is made, best first.
+enum class Storage {
+  kOverlay,      // the kernel's overlayfs
+  kFuseOverlay,  // fuse-overlayfs, a process of the step's own namespaces
+  kCopy,         // a copy of all layers (reflinks where possible) and its difference
+};
+
 // Something of the host or of the store that the step sees at `target`. Mounts are made
 // in the order given; one below the target of an earlier one works, and one at the same
 // target covers the earlier one (reference RM8). What of `target` the image lacks is made
@@ -120,7 +127,7 @@ class Executor {
                                  std::stop_token stop) = 0;
 };
 
-// What this host lets us do; probed at most once per process, cheap until asked.
+// What this host lets us do.
 enum class SandboxMode {
   kRoot,           // overlayfs as root
   kRootlessRange,  // user namespace with a subuid range, overlayfs userxattr
@@ -129,13 +136,18 @@ enum class SandboxMode {
 };
 struct SandboxSupport {
   SandboxMode mode = SandboxMode::kNone;
-  std::string storage;               // "overlayfs", "overlayfs (userxattr)"
+  Storage storage_kind = Storage::kOverlay;
+  std::string storage;               // "overlayfs", "overlayfs (userxattr)", "fuse-overlayfs", "copy"
   std::string reason;                // for kNone or for why a better mode is not available
   std::vector<std::string> missing;  // exact setting, package or file, one each
 };
+// Tries it out in a child, anew with each call, and keeps the answer in the store for
+// make_sandbox_executor().
 SandboxSupport probe_sandbox(const std::string& store_directory);
 
-// The built-in executor. Fails with kUnsupported when probe_sandbox() says kNone.
+// The built-in executor. Fails with kUnsupported and the list of what is missing when
+// RUN is not possible. Probes only when no kept answer still holds. $KASANE_STORAGE
+// (overlay, fuse-overlayfs, copy) forces a storage mode.
 Result<std::unique_ptr<Executor>> make_sandbox_executor(const std::string& store_directory);
 
 // nullopt: programs of this platform run here, natively or by a handler of binfmt_misc

@@ -3,11 +3,11 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <cstdlib>
 #include <optional>
 
 #include "base/fd.h"
 #include "base/process.h"
+#include "exec/helpers.h"
 #include "exec/userns.h"
 
 namespace kasane::exec {
@@ -44,16 +44,6 @@ std::string own_user_name(uid_t uid) {
   return entry.pw_name;
 }
 
-bool in_path(const std::string& program) {
-  const char* path = std::getenv("PATH");
-  std::string_view rest = path != nullptr ? path : "/usr/bin:/bin";
-  while (!rest.empty()) {
-    std::string directory(take_until(rest, ':'));
-    if (::access((directory + "/" + program).c_str(), X_OK) == 0) return true;
-  }
-  return false;
-}
-
 std::vector<IdRange> read_ranges(const char* file, std::string_view name, uint32_t uid,
                                  uint32_t own_id) {
   auto text = read_file(file, kMaxSubidBytes);
@@ -75,7 +65,11 @@ Result<void> write_proc_file(pid_t pid, const char* name, std::string_view text)
 }
 
 Result<void> run_map_helper(const char* program, pid_t pid, const std::vector<IdRange>& ranges) {
-  std::vector<std::string> argv{program, std::to_string(pid)};
+  std::string path = find_helper(program);
+  if (path.empty())
+    return Error(ErrorKind::kUnsupported, std::string(program) + " is not installed")
+        .hint("install the package uidmap");
+  std::vector<std::string> argv{path, std::to_string(pid)};
   for (const IdRange& r : ranges)
     for (uint32_t number : {r.inner, r.outer, r.count}) argv.push_back(std::to_string(number));
   ProcessOutput output = TRY(run_process(argv, 64 << 10));
@@ -125,7 +119,8 @@ IdMaps load_id_maps() {
   if (maps.uids.size() < 2) maps.missing.push_back("a range for " + who + " in /etc/subuid");
   if (maps.gids.size() < 2) maps.missing.push_back("a range for " + who + " in /etc/subgid");
   for (const char* program : {"newuidmap", "newgidmap"})
-    if (!in_path(program)) maps.missing.push_back(std::string(program) + " (package uidmap)");
+    if (find_helper(program).empty())
+      maps.missing.push_back(std::string(program) + " (package uidmap)");
   if (maps.missing.empty()) return maps;
   maps.single = true;
   maps.reason = "no subordinate ids can be mapped: missing " + maps.missing.front();

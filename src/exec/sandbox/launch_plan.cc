@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/fd.h"
+#include "exec/helpers.h"
 #include "exec/sandbox/net_files.h"
 #include "exec/sandbox/seccomp_filter.h"
 
@@ -61,9 +62,11 @@ Result<std::string> absolute_path(const std::string& path, const char* what) {
   return result.string();
 }
 
-Result<HostFacts> collect_host_facts(SandboxMode mode) {
+Result<HostFacts> collect_host_facts(SandboxMode mode, Storage storage) {
   HostFacts facts;
   facts.mode = mode;
+  facts.storage = storage;
+  if (storage == Storage::kFuseOverlay) facts.fuse_overlayfs = find_helper("fuse-overlayfs");
   facts.userxattr = mode != SandboxMode::kRoot;
   facts.filter = build_seccomp_filter();
   facts.resolv_conf = make_resolv_conf();
@@ -73,7 +76,8 @@ Result<HostFacts> collect_host_facts(SandboxMode mode) {
 }
 
 Result<std::unique_ptr<PreparedLaunch>> PreparedLaunch::make(const RunSpec& spec,
-                                                             const HostFacts& facts) {
+                                                             const HostFacts& facts,
+                                                             const CopiedTrees& copies) {
   std::unique_ptr<PreparedLaunch> launch(new PreparedLaunch());
   LaunchPlan& plan = launch->plan_;
   plan.user_namespace = facts.mode != SandboxMode::kRoot;
@@ -87,6 +91,7 @@ Result<std::unique_ptr<PreparedLaunch>> PreparedLaunch::make(const RunSpec& spec
   plan.secrets_end = facts.secrets_end;
   TRY(launch->prepare_root(spec));
   TRY(launch->prepare_mounts(spec));
+  launch->prepare_storage(facts, copies);
   TRY(launch->prepare_limits(spec));
   TRY(launch->prepare_process(spec));
   plan.insecure = spec.security == Security::kInsecure;
@@ -115,6 +120,17 @@ Result<void> PreparedLaunch::prepare_root(const RunSpec& spec) {
   plan_.upper = upper_.c_str();
   plan_.work = work_.c_str();
   return {};
+}
+
+void PreparedLaunch::prepare_storage(const HostFacts& facts, const CopiedTrees& copies) {
+  plan_.storage = facts.storage;
+  plan_.fuse_overlayfs = facts.fuse_overlayfs.c_str();
+  if (!copies.root().empty()) {
+    plan_.copied_root = copies.root().c_str();
+    plan_.untouched_file = keep(copies.untouched_file());
+  }
+  for (size_t i = 0; i < mounts_.size(); ++i)
+    if (!copies.views()[i].empty()) mounts_[i].view_root = copies.views()[i].c_str();
 }
 
 Result<void> PreparedLaunch::prepare_mounts(const RunSpec& spec) {

@@ -14,9 +14,13 @@ class SandboxExecutor : public Executor {
   Result<RunOutcome> run(const RunSpec& spec, const LogCallback& log,
                          std::stop_token stop) override {
     if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "the step was stopped");
-    auto launch = TRY(PreparedLaunch::make(spec, facts_));
-    return launch_step(launch->plan(), maps_, {spec.memory_limit_bytes, spec.terminal_fd}, log,
-                       std::move(stop));
+    CopiedTrees copies = TRY(CopiedTrees::make(spec, facts_.storage, facts_.userxattr));
+    auto launch = TRY(PreparedLaunch::make(spec, facts_, copies));
+    RunOutcome outcome =
+        TRY(launch_step(launch->plan(), maps_, {spec.memory_limit_bytes, spec.terminal_fd}, log,
+                        std::move(stop)));
+    TRY_CONTEXT(copies.finish(spec), "collect what RUN changed");
+    return outcome;
   }
 
  private:
@@ -27,22 +31,12 @@ class SandboxExecutor : public Executor {
 }  // namespace
 
 Result<std::unique_ptr<Executor>> make_sandbox_executor(const std::string& store_directory) {
-  // Root with the needed capability is not probed by a mount: the step itself is the
-  // probe, and its errors carry the same hints.
-  SandboxMode mode = SandboxMode::kRoot;
-  IdMaps maps;
-  if (!is_privileged_root()) {
-    SandboxSupport support = probe_sandbox(store_directory);
-    if (support.mode == SandboxMode::kNone) {
-      Error error(ErrorKind::kUnsupported, "RUN is not possible on this host: " + support.reason);
-      std::string hint;
-      for (const std::string& item : support.missing) hint += (hint.empty() ? "" : "; ") + item;
-      return hint.empty() ? std::move(error) : std::move(error).hint("missing: " + hint);
-    }
-    mode = support.mode;
-    maps = load_id_maps();
-  }
-  HostFacts facts = TRY(collect_host_facts(mode));
+  TRY(forced_storage());
+  std::optional<SandboxSupport> support = cached_support(store_directory);
+  if (!support) support = probe_sandbox(store_directory);
+  if (support->mode == SandboxMode::kNone) return refusal(*support);
+  IdMaps maps = support->mode == SandboxMode::kRoot ? IdMaps{} : load_id_maps();
+  HostFacts facts = TRY(collect_host_facts(support->mode, support->storage_kind));
   return std::unique_ptr<Executor>(new SandboxExecutor(std::move(facts), std::move(maps)));
 }
 

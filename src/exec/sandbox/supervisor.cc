@@ -18,6 +18,7 @@
 
 #include <cerrno>
 
+#include "exec/sandbox/fuse_overlay.h"
 #include "exec/sandbox/image_root.h"
 #include "exec/sandbox/step.h"
 #include "exec/sandbox/system_mounts.h"
@@ -137,14 +138,21 @@ void add_home(const LaunchPlan& plan) {
   plan.env[plan.env_count + 1] = nullptr;
 }
 
-// Returns the descriptor of the step's working directory.
-int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
+RootPlan root_plan_of(const LaunchPlan& plan) {
+  RootPlan root{plan.lowers, plan.lower_count, plan.upper, plan.work, plan.userxattr};
+  root.devices = plan.insecure && !plan.user_namespace;
+  root.copied_root = plan.copied_root;
+  return root;
+}
+
+void make_mounts_private(const Reporter& report) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     report.fail("make private", "the mounts", errno);
-  RootPlan root_plan{plan.lowers, plan.lower_count, plan.upper,
-                     plan.work,   plan.userxattr,   plan.insecure && !plan.user_namespace};
-  ImageRoot root = mount_image_root(report, root_plan);
-  plan.stubs->begin(report, root.root_fd, root.upper_fd);
+}
+
+// Returns the descriptor of the step's working directory.
+int make_sandbox(const Reporter& report, const LaunchPlan& plan, const ImageRoot& root) {
+  plan.stubs->begin(report, root.root_fd, root.upper_fd, plan.storage);
   mount_system(report, plan, root.root_fd);
   enter_image_root(report, root.root_fd);
   if (::sethostname(plan.hostname, std::strlen(plan.hostname)) != 0)
@@ -201,6 +209,76 @@ void kill_the_rest() {
   }
 }
 
+// Takes the stubs away and says which directories only they had changed.
+void clean_up_stubs(const LaunchPlan& plan, int untouched_fd) {
+  const bool copied = plan.copied_root != nullptr;
+  plan.stubs->clean_up(kShapedDirectories,
+                       copied ? 0 : sizeof kShapedDirectories / sizeof kShapedDirectories[0]);
+  if (untouched_fd >= 0) plan.stubs->write_untouched(untouched_fd);
+}
+
+void send_exit(const Reporter& report, int status) {
+  rusage usage;
+  std::memset(&usage, 0, sizeof usage);
+  ::getrusage(RUSAGE_CHILDREN, &usage);
+  StatusMessage message = Reporter::make(StatusMessage::Kind::kExit, "", "");
+  message.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  message.exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  message.user_ns = nanoseconds(usage.ru_utime);
+  message.system_ns = nanoseconds(usage.ru_stime);
+  message.max_rss_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+  report.send(message);
+}
+
+// Everything from the merged root on. Ends the process, which is pid 1 of the step.
+[[noreturn]] void run_in_root(const Reporter& report, const LaunchPlan& plan,
+                              const ImageRoot& root) {
+  int untouched_fd = -1;
+  if (plan.untouched_file != nullptr) {
+    untouched_fd = ::open(plan.untouched_file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (untouched_fd < 0) report.fail("create", plan.untouched_file, errno);
+  }
+  int cwd_fd = make_sandbox(report, plan, root);
+  if (plan.pty_master != nullptr && !send_master(plan.pty_fd, *plan.pty_master))
+    report.fail("hand over", "the terminal of the step", errno);
+  pid_t step = clone_process(0, nullptr);
+  if (step < 0) report.fail("fork", "the step", errno);
+  if (step == 0) run_step(report, plan, cwd_fd);
+  if (plan.pty_master != nullptr) ::close(*plan.pty_master);
+  int status = wait_for_step(report, plan, step);
+  kill_the_rest();
+  clean_up_stubs(plan, untouched_fd);
+  send_exit(report, status);
+  ::_exit(0);
+}
+
+// fuse-overlayfs serves from here, where the host's root is still "/", and the step gets
+// a pid and a mount namespace of its own below: it cannot see or end its file system.
+[[noreturn]] void serve_fuse_root(const Reporter& report, const LaunchPlan& plan) {
+  RootPlan root = root_plan_of(plan);
+  int upper_fd = prepare_upper(report, root);
+  const char* empty_lower[] = {plan.upper};
+  if (root.lower_count == 0) {
+    mount_empty_lower(report, plan.upper);
+    root.lowers = empty_lower;
+    root.lower_count = 1;
+  }
+  FuseDaemon daemon = start_fuse_overlay(report, root, upper_fd, plan.fuse_overlayfs);
+  int root_fd = open_fuse_root(report, daemon);
+  pid_t inner = clone_process(CLONE_NEWPID | CLONE_NEWNS, nullptr);
+  if (inner < 0) report.fail("fork", "the supervisor of the step", errno);
+  if (inner == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ::setsid();
+    make_mounts_private(report);
+    // Opened anew: a mount of the other namespace cannot become "/" of this one.
+    run_in_root(report, plan, {open_fuse_root(report, daemon), upper_fd});
+  }
+  int status = wait_for_step(report, plan, inner);
+  stop_fuse_overlay(report, root_fd, daemon);
+  ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 125);
+}
+
 }  // namespace
 
 uint64_t supervisor_namespaces(const LaunchPlan& plan) {
@@ -218,30 +296,9 @@ void supervise(const LaunchPlan& plan) {
   wipe_secrets(plan);
   wait_for_parent(plan);
   settle(report, plan);
-  int cwd_fd = make_sandbox(report, plan);
-
-  if (plan.pty_master != nullptr && !send_master(plan.pty_fd, *plan.pty_master))
-    report.fail("hand over", "the terminal of the step", errno);
-  pid_t step = clone_process(0, nullptr);
-  if (step < 0) report.fail("fork", "the step", errno);
-  if (step == 0) run_step(report, plan, cwd_fd);
-  if (plan.pty_master != nullptr) ::close(*plan.pty_master);
-  int status = wait_for_step(report, plan, step);
-  kill_the_rest();
-  plan.stubs->clean_up(kShapedDirectories,
-                       sizeof kShapedDirectories / sizeof kShapedDirectories[0]);
-
-  rusage usage;
-  std::memset(&usage, 0, sizeof usage);
-  ::getrusage(RUSAGE_CHILDREN, &usage);
-  StatusMessage message = Reporter::make(StatusMessage::Kind::kExit, "", "");
-  message.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-  message.exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-  message.user_ns = nanoseconds(usage.ru_utime);
-  message.system_ns = nanoseconds(usage.ru_stime);
-  message.max_rss_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
-  report.send(message);
-  ::_exit(0);
+  make_mounts_private(report);
+  if (plan.storage == Storage::kFuseOverlay) serve_fuse_root(report, plan);
+  run_in_root(report, plan, mount_image_root(report, root_plan_of(plan)));
 }
 
 }  // namespace kasane::exec
