@@ -9,6 +9,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/events.h"
@@ -17,7 +18,17 @@
 
 namespace kasane::exec {
 
-enum class Network { kHost, kNone };
+enum class Network {
+  kHost,
+  kNone,
+  // A network of the step's own, connected by a user's process (exec/sandbox/user_network.h):
+  kPrivate,  // by whatever is installed
+  kPasta,
+  kSlirp4netns,
+};
+// "host", "none", "private", "pasta", "slirp4netns"; nullopt for another word.
+std::string_view network_name(Network network);
+std::optional<Network> network_named(std::string_view name);
 
 // How the merged file system of a step is made, best first.
 enum class Storage {

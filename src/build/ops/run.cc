@@ -13,6 +13,13 @@
 namespace kasane::build {
 namespace {
 
+// Who connects a private network makes no difference to what the step can reach.
+std::string key_word(exec::Network network) {
+  if (network == exec::Network::kHost || network == exec::Network::kNone)
+    return std::string(exec::network_name(network));
+  return "private";
+}
+
 // Q01. Not in the key: proxies, addresses of extra hosts, limits.
 StepKey key_of(const BuildEnvironment& env, const StepInput& input, const RunOp& op) {
   StepKey key;
@@ -32,7 +39,7 @@ StepKey key_of(const BuildEnvironment& env, const StepInput& input, const RunOp&
   key.add("command bytes", sha256(command).hex());
   key.add("user", op.user);
   key.add("workdir", op.cwd);
-  key.add("network", op.network == exec::Network::kNone ? "none" : "host");
+  key.add("network", key_word(op.network));
   key.add("platform", op.platform.str());
   if (op.security == exec::Security::kInsecure) key.add("security", "insecure");
   if (!env.run.hostname.empty()) key.add("hostname", env.run.hostname);

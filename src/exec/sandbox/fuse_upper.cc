@@ -29,8 +29,10 @@ class UpperForm {
     if (::fstat(fd, &before) != 0) return Error::from_errno(errno, "stat");
     const bool opaque = take_opaque_marks(fd) && depth > 0 && !below.parts().empty();
     const MergedDirectory nothing = MergedDirectory::nothing();
-    bool same_names = true;
-    for (const std::string& name : TRY(directory_names(fd)))
+    const std::vector<std::string> names = TRY(directory_names(fd));
+    // Nothing copied up into it: what changed its time was the step.
+    bool same_names = !names.empty();
+    for (const std::string& name : names)
       same_names =
           TRY_CONTEXT(entry(fd, name, opaque ? nothing : below, depth), name) && same_names;
     const char* mark = userxattr_ ? "user.overlay.opaque" : "trusted.overlay.opaque";
@@ -96,8 +98,7 @@ class UpperForm {
     const bool hides = TRY(below.has(hidden));
     if (device && !by_name && hides) return false;
     if (::unlinkat(fd, name.c_str(), 0) != 0) return Error::from_errno(errno, "unlink");
-    if (!hides || ::fstatat(fd, hidden.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0)
-      return !hides;
+    if (!hides || ::fstatat(fd, hidden.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) return false;
     if (::mknodat(fd, hidden.c_str(), S_IFCHR, makedev(0, 0)) != 0)
       return Error::from_errno(errno, "make a whiteout");
     return false;

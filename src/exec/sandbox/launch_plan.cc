@@ -9,6 +9,7 @@
 #include "exec/helpers.h"
 #include "exec/sandbox/net_files.h"
 #include "exec/sandbox/seccomp_filter.h"
+#include "exec/sandbox/user_network.h"
 
 namespace kasane::exec {
 namespace {
@@ -148,7 +149,12 @@ Result<void> PreparedLaunch::prepare_mounts(const RunSpec& spec) {
   constexpr uint64_t kDefaultShm = 64 << 20;
   plan_.shm_size =
       keep(std::to_string(spec.shm_size_bytes != 0 ? spec.shm_size_bytes : kDefaultShm));
-  plan_.own_network = spec.network == Network::kNone;
+  plan_.own_network = spec.network != Network::kHost;
+  if (plan_.own_network && spec.network != Network::kNone) {
+    plan_.user_network = TRY(choose_user_network(spec.network));
+    resolv_conf_ = resolv_conf_for(*plan_.user_network, plan_.resolv_conf);
+    plan_.resolv_conf = resolv_conf_;
+  }
   TRY(check_text(spec.hostname, "host name"));
   if (spec.hostname.size() > kMaxHostname) return invalid("the host name is longer than 64 bytes");
   hostname_ = spec.hostname;

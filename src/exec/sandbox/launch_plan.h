@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -71,6 +72,7 @@ struct LaunchPlan {
   bool user_namespace = false;
   bool single_id = false;
   bool own_network = false;
+  std::optional<Network> user_network;  // the helper that connects it
   const char* hostname = nullptr;
 
   // The step.
@@ -149,7 +151,7 @@ class PreparedLaunch {
   LaunchPlan plan_;
   std::vector<std::string> lowers_;
   std::vector<const char*> lower_pointers_;
-  std::string upper_, work_, hostname_, user_, cwd_, hosts_, path_;
+  std::string upper_, work_, hostname_, user_, cwd_, hosts_, path_, resolv_conf_;
   std::vector<MountPlan> mounts_;
   std::vector<std::unique_ptr<std::string>> texts_;
   std::vector<std::unique_ptr<std::vector<const char*>>> lists_;

@@ -15,6 +15,7 @@
 #include "exec/sandbox/memory_group.h"
 #include "exec/sandbox/supervisor.h"
 #include "exec/sandbox/terminal.h"
+#include "exec/sandbox/user_network.h"
 
 namespace kasane::exec {
 namespace {
@@ -257,6 +258,9 @@ Result<RunOutcome> launch_step(LaunchPlan& plan, const IdMaps& maps, const Launc
   }
   Child child = TRY(clone_supervisor(plan, channel));
   if (plan.user_namespace) TRY_CONTEXT(write_id_maps(child.pid(), maps), "map user ids");
+  std::optional<UserNetwork> network;  // ends before the namespace that it serves
+  if (plan.user_network)
+    network = TRY_CONTEXT(UserNetwork::start(*plan.user_network, child.pid()), "prepare RUN");
   if (group) {
     Result<void> added = group->add(child.pid());
     if (!added) limit_note = added.error().full_message();
@@ -273,6 +277,7 @@ Result<RunOutcome> launch_step(LaunchPlan& plan, const IdMaps& maps, const Launc
   }
   if (!pumped) return std::move(pumped.error());
   child.wait();
+  network.reset();
   drain_rest(channel, log);
   RunOutcome outcome = TRY(outcome_of(channel, log, group));
   outcome.limit_note = std::move(limit_note);
