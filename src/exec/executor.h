@@ -120,6 +120,9 @@ struct RunOutcome {
   uint64_t max_rss_bytes = 0;
   bool out_of_memory = false;  // RunSpec::memory_limit_bytes was the end of it
   std::string limit_note;      // why memory_limit_bytes could not be applied; "" otherwise
+  // A failed step: why the sandbox mode may be the reason and what to install, when its
+  // output shows that (single-uid mode: ids that do not exist); "" otherwise.
+  std::string advice;
   // Set when the program could not be started: exit_status is then 127 (not found) or
   // 126 (found, not executable), as a shell reports it. The text was also sent to the log.
   std::string exec_error;

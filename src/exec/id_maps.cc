@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "base/process.h"
+#include "exec/blockers.h"
 #include "exec/helpers.h"
 #include "exec/userns.h"
 
@@ -56,6 +57,12 @@ std::string map_text(const std::vector<IdRange>& ranges) {
     text += std::to_string(r.inner) + " " + std::to_string(r.outer) + " " +
             std::to_string(r.count) + "\n";
   return text;
+}
+
+std::string missing_range(const char* file, const std::string& who, const std::string& owner) {
+  auto text = read_file(file, kMaxSubidBytes);
+  return "a range for " + who + " in " + file + ": add the line \"" +
+         free_range_line(text ? *text : "", owner) + "\" to it";
 }
 
 Result<void> write_proc_file(pid_t pid, const char* name, std::string_view text) {
@@ -116,14 +123,20 @@ IdMaps load_id_maps() {
   maps.uids = read_ranges("/etc/subuid", name, uid, uid);
   maps.gids = read_ranges("/etc/subgid", name, uid, gid);
   std::string who = name.empty() ? "uid " + std::to_string(uid) : name;
-  if (maps.uids.size() < 2) maps.missing.push_back("a range for " + who + " in /etc/subuid");
-  if (maps.gids.size() < 2) maps.missing.push_back("a range for " + who + " in /etc/subgid");
+  const std::string owner = name.empty() ? std::to_string(uid) : name;
+  const bool no_uids = maps.uids.size() < 2, no_gids = maps.gids.size() < 2;
+  if (no_uids) maps.missing.push_back(missing_range("/etc/subuid", who, owner));
+  if (no_gids) maps.missing.push_back(missing_range("/etc/subgid", who, owner));
   for (const char* program : {"newuidmap", "newgidmap"})
     if (find_helper(program).empty())
       maps.missing.push_back(std::string(program) + " (package uidmap)");
+    else if (std::string why = map_helper_blocker(find_helper(program)); !why.empty())
+      maps.missing.push_back(std::move(why));
   if (maps.missing.empty()) return maps;
   maps.single = true;
-  maps.reason = "no subordinate ids can be mapped: missing " + maps.missing.front();
+  for (const std::string& item : maps.missing)
+    maps.remedy += (maps.remedy.empty() ? "" : "; ") + item;
+  maps.reason = "no subordinate ids can be mapped";
   maps.uids = {{0, uid, 1}};
   maps.gids = {{0, gid, 1}};
   return maps;

@@ -156,7 +156,8 @@ Result<Executed> execute(BuildEnvironment& env, const StepInput& input, const Ru
     Error failure = step_failed(input, op, done.outcome);
     if (mounts->has_secrets() && may_hold_secrets(env.secrets, spec.upper_dir)) return failure;
     keep_failed_step(env, input, op, spec);
-    return std::move(failure).hint(log.hint());
+    const std::string advice = done.outcome.advice.empty() ? "" : done.outcome.advice + "; ";
+    return std::move(failure).hint(advice + log.hint());
   }
   store::AdoptOptions adopt;
   adopt.epoch = env.epoch;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "exec/sandbox/tree_copy.h"
 
@@ -53,11 +54,27 @@ class UpperForm {
     struct stat original;
     if (::fstat(below.parts().front().get(), &original) != 0)
       return Error::from_errno(errno, "stat");
-    const ObjectMark mark = TRY(mark_of(fd, ""));
-    const bool on_purpose =
-        time.tv_sec < mark.birth_sec ||
-        (time.tv_sec == mark.birth_sec && time.tv_nsec < static_cast<long>(mark.birth_nsec));
-    if (!on_purpose) time = original.st_mtim;
+    if (!is_before(time, TRY(mark_of(fd, "")))) time = original.st_mtim;
+    return {};
+  }
+
+  static bool is_before(const timespec& time, const ObjectMark& mark) {
+    return time.tv_sec < mark.birth_sec ||
+           (time.tv_sec == mark.birth_sec && time.tv_nsec < static_cast<long>(mark.birth_nsec));
+  }
+
+  // A link that was copied up gets the time of the copy.
+  static Result<void> undo_link_time(int fd, const std::string& name, const struct stat& st,
+                                     const MergedDirectory::Found& original) {
+    char mine[4096], theirs[4096];
+    const ssize_t size = ::readlinkat(fd, name.c_str(), mine, sizeof mine);
+    if (size < 0 || size != ::readlinkat(original.directory_fd, name.c_str(), theirs, sizeof theirs) ||
+        std::memcmp(mine, theirs, static_cast<size_t>(size)) != 0 ||
+        is_before(st.st_mtim, TRY(mark_of(fd, name.c_str()))))
+      return {};
+    const timespec times[2] = {original.st.st_atim, original.st.st_mtim};
+    if (::utimensat(fd, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
+      return Error::from_errno(errno, "set times");
     return {};
   }
 
@@ -92,10 +109,12 @@ class UpperForm {
     if (!device && !by_name) {
       const std::string path = proc_path(fd, name);
       for (const char* origin : kOrigins) (void)::lremovexattr(path.c_str(), origin);
-      return below.has(name);
+      const std::optional<MergedDirectory::Found> original = TRY(below.find(name));
+      if (original && S_ISLNK(st.st_mode)) TRY(undo_link_time(fd, name, st, *original));
+      return original.has_value();
     }
     const std::string hidden = by_name ? name.substr(kPrefix.size()) : name;
-    const bool hides = TRY(below.has(hidden));
+    const bool hides = TRY(below.find(hidden)).has_value();
     if (device && !by_name && hides) return false;
     if (::unlinkat(fd, name.c_str(), 0) != 0) return Error::from_errno(errno, "unlink");
     if (!hides || ::fstatat(fd, hidden.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) return false;

@@ -41,8 +41,12 @@ ImageRoot mount_copied_root(const Reporter& report, const RootPlan& plan) {
   if (!attach(tree, place)) report.fail("mount the copied layers on", plan.upper, errno);
   ::close(tree);
   ::close(place);
-  return {open_directory(report, plan.upper, kDirectoryFlags),
-          open_directory(report, plan.upper, kDirectoryFlags)};
+  // Through another mount of it, in which the mounts of the step are not seen.
+  int bare = clone_tree(AT_FDCWD, plan.copied_root, 0, false);
+  int upper_fd = bare < 0 ? -1 : ::openat(bare, ".", kDirectoryFlags);
+  if (upper_fd < 0) report.fail("open", plan.copied_root, errno);
+  ::close(bare);
+  return {open_directory(report, plan.upper, kDirectoryFlags), upper_fd};
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // Executor over the built-in sandbox.
+#include "exec/sandbox/id_trouble.h"
 #include "exec/sandbox/launcher.h"
 #include "exec/sandbox/probe.h"
 
@@ -16,14 +17,26 @@ class SandboxExecutor : public Executor {
     if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "the step was stopped");
     CopiedTrees copies = TRY(CopiedTrees::make(spec, facts_.storage, facts_.userxattr));
     auto launch = TRY(PreparedLaunch::make(spec, facts_, copies));
+    IdTrouble trouble;
+    const LogCallback watched = [&](std::string_view bytes, int stream) {
+      trouble.see(bytes);
+      log(bytes, stream);
+    };
     RunOutcome outcome =
-        TRY(launch_step(launch->plan(), maps_, {spec.memory_limit_bytes, spec.terminal_fd}, log,
-                        std::move(stop)));
+        TRY(launch_step(launch->plan(), maps_, {spec.memory_limit_bytes, spec.terminal_fd},
+                        maps_.single ? watched : log, std::move(stop)));
+    trouble.finish();
+    if (outcome.exit_status != 0 && !trouble.line().empty()) outcome.advice = advice(trouble.line());
     TRY_CONTEXT(copies.finish(spec), "collect what RUN changed");
     return outcome;
   }
 
  private:
+  std::string advice(const std::string& line) const {
+    return "only one user id can be used here, and the step wanted another one (\"" + line +
+           "\"); missing for more: " + maps_.remedy + "; or build as root";
+  }
+
   HostFacts facts_;
   IdMaps maps_;
 };

@@ -16,6 +16,7 @@
 #include <filesystem>
 
 #include "base/fd.h"
+#include "exec/blockers.h"
 #include "exec/helpers.h"
 #include "exec/sandbox/fuse_overlay.h"
 #include "exec/sandbox/image_root.h"
@@ -228,12 +229,18 @@ Result<ProbeOutcome> probe_storage(const std::string& store_directory, SandboxMo
       storage == Storage::kFuseOverlay ? find_helper("fuse-overlayfs") : std::string();
   if (storage == Storage::kFuseOverlay && program.empty())
     return ProbeOutcome{Error(ErrorKind::kUnsupported, "fuse-overlayfs is not installed")
-                            .hint("install the package fuse-overlayfs")};
+                            .hint("fuse-overlayfs (package fuse-overlayfs)")};
+  if (storage == Storage::kFuseOverlay)
+    if (std::string why = fuse_blocker(); !why.empty())
+      return ProbeOutcome{Error(ErrorKind::kUnsupported, "/dev/fuse cannot be used").hint(why)};
   ProbeTree tree = TRY(make_tree(store_directory));
   const char* lowers[] = {tree.lower.c_str()};
   RootPlan root{lowers, 1, tree.upper.c_str(), tree.work.c_str(), mode != SandboxMode::kRoot};
   ProbePlan plan{root, storage, program.c_str(), mode != SandboxMode::kRoot};
   Result<ProbeOutcome> result = run_probe(plan, maps);
+  if (result && result->failure && storage == Storage::kOverlay)
+    if (std::string why = upper_directory_blocker(tree.root); !why.empty())
+      result->failure = Error(result->failure->kind(), result->failure->full_message()).hint(why);
   if (!remove_tree(tree.root))  // overlayfs makes a directory that belongs to the mapped root
     (void)run_in_mapped_userns([&] { return remove_tree(tree.root) ? 0 : 1; });
   return result;

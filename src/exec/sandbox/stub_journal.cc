@@ -124,8 +124,10 @@ void StubJournal::seal(const Reporter& report) {
     if (i > 0) {
       entry.upper_fd = ::openat(directories_[entry.parent].upper_fd, entry.name, kDirectoryFlags);
       if (entry.upper_fd < 0) report.fail("open in the upper directory", entry.name, errno);
-      ::close(entry.merged_fd);
-      entry.merged_fd = -1;
+      if (!in_place_) {
+        ::close(entry.merged_fd);
+        entry.merged_fd = -1;
+      }
     }
     if (::fstat(entry.upper_fd, &entry.sealed) != 0) report.fail("stat", entry.name, errno);
   }
@@ -162,7 +164,7 @@ bool StubJournal::remove_if_untouched(const Directory& entry) {
 // objects, and the kernel keeps a mount point (EBUSY).
 void StubJournal::unmount_stubs() {
   const auto unmount = [this](size_t parent, const char* name) {
-    if (::fchdir(directories_[parent].upper_fd) != 0) return;
+    if (::fchdir(directories_[parent].merged_fd) != 0) return;
     while (::umount2(name, MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
     }
   };

@@ -244,14 +244,16 @@ Result<MergedDirectory> MergedDirectory::child(const std::string& name) const {
   return below;
 }
 
-Result<bool> MergedDirectory::has(const std::string& name) const {
+Result<std::optional<MergedDirectory::Found>> MergedDirectory::find(const std::string& name) const {
   for (const UniqueFd& part : parts_) {
     struct stat st;
-    if (::fstatat(part.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0)
-      return !is_whiteout(st);
+    if (::fstatat(part.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) {
+      if (is_whiteout(st)) return std::optional<Found>();
+      return std::optional(Found{part.get(), st});
+    }
     if (errno != ENOENT) return Error::from_errno(errno, "stat");
   }
-  return false;
+  return std::optional<Found>();
 }
 
 Result<CopiedNode> copy_merged(const std::vector<std::string>& lowers, const std::string& target,

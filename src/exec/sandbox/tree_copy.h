@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,8 +48,12 @@ class MergedDirectory {
   static Result<MergedDirectory> open(const std::vector<std::string>& lowers, bool userxattr);
   static MergedDirectory nothing() { return {}; }
   Result<MergedDirectory> child(const std::string& name) const;
-  // Something of any kind is there, and no whiteout.
-  Result<bool> has(const std::string& name) const;
+  // What is there, if anything (no whiteout), and in which part.
+  struct Found {
+    int directory_fd;
+    struct stat st;
+  };
+  Result<std::optional<Found>> find(const std::string& name) const;
   const std::vector<UniqueFd>& parts() const { return parts_; }
 
  private:
