@@ -64,7 +64,7 @@ constexpr FlagSpec kFlags[] = {
     text("memory", "Memory limit of one step, where cgroups allow", 'm', {}, "bytes"),
     ignored("memory-swap"),
     text("metadata-file", "Write digests and names of the result to a file, as JSON"),
-    text("network", "Networking mode for the RUN instructions: default, host, none", 0, "default"),
+    text("network", "Networking mode for the RUN instructions: default, host,\nnone, private, pasta, slirp4netns", 0, "default"),
     {.name = "no-cache", .help = "Do not use cache when building the image"},
     list("no-cache-filter", "Do not use cache for these stages"),
     list("output", "Output (format: \"type=local|tar|oci|docker|image,dest=PATH\"; a\nbare path is a directory, \"-\" a tar to STDOUT)", 'o'),

@@ -71,10 +71,9 @@ std::map<std::string, std::string> labels_of(const Arguments& arguments) {
 
 Result<std::optional<exec::Network>> network_of(const std::string& word) {
   if (word.empty() || word == "default") return std::optional<exec::Network>();
-  if (word == "host") return std::optional(exec::Network::kHost);
-  if (word == "none") return std::optional(exec::Network::kNone);
+  if (std::optional<exec::Network> network = exec::network_named(word)) return network;
   return Error(ErrorKind::kUnsupported, fmt::format("network mode {} not supported", quote(word)))
-      .hint("use default, host or none");
+      .hint("use default, host, none, private, pasta or slirp4netns");
 }
 
 std::vector<std::string> split_list(const std::vector<std::string>& values) {

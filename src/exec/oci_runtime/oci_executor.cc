@@ -50,7 +50,8 @@ class OciExecutor : public Executor {
   Result<RunOutcome> run(const RunSpec& spec, const LogCallback& log, std::stop_token stop,
                          bool probe) {
     if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "the step was stopped");
-    auto launch = TRY(PreparedLaunch::make(spec, host_));
+    CopiedTrees none = TRY(CopiedTrees::make(spec, host_.storage, host_.userxattr));
+    auto launch = TRY(PreparedLaunch::make(spec, host_, none));
     auto runtime = TRY(PreparedRuntime::make(spec, *launch, runtime_, probe));
     std::optional<std::string> refusal;
     auto outcome =
@@ -84,7 +85,10 @@ Error nothing_installed() {
 Result<std::unique_ptr<Executor>> make_oci_executor(const std::string& store_directory,
                                                     const std::string& runtime) {
   HostMode host = TRY(choose_host_mode(store_directory));
-  HostFacts facts = TRY(collect_host_facts(host.mode));
+  if (host.storage != Storage::kOverlay)
+    return Error(ErrorKind::kUnsupported, "--isolation oci needs the kernel's overlayfs, which is refused here")
+        .hint("use the built-in sandbox (--isolation sandbox)");
+  HostFacts facts = TRY(collect_host_facts(host.mode, host.storage));
   auto make = [&](Runtime chosen) {
     return std::make_unique<OciExecutor>(facts, host.maps,
                                          collect_runtime_facts(std::move(chosen), host.mode));

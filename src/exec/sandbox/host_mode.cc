@@ -5,17 +5,12 @@
 namespace kasane::exec {
 
 Result<HostMode> choose_host_mode(const std::string& store_directory) {
-  // Root with the needed capability is not probed by a mount: the step itself is the
-  // probe, and its errors carry the same hints.
-  if (is_privileged_root()) return HostMode{};
-  SandboxSupport support = probe_sandbox(store_directory);
-  if (support.mode == SandboxMode::kNone) {
-    Error error(ErrorKind::kUnsupported, "RUN is not possible on this host: " + support.reason);
-    std::string hint;
-    for (const std::string& item : support.missing) hint += (hint.empty() ? "" : "; ") + item;
-    return hint.empty() ? std::move(error) : std::move(error).hint("missing: " + hint);
-  }
-  return HostMode{support.mode, load_id_maps()};
+  TRY(forced_storage());
+  std::optional<SandboxSupport> support = cached_support(store_directory);
+  if (!support) support = probe_sandbox(store_directory);
+  if (support->mode == SandboxMode::kNone) return refusal(*support);
+  IdMaps maps = support->mode == SandboxMode::kRoot ? IdMaps{} : load_id_maps();
+  return HostMode{support->mode, support->storage_kind, std::move(maps)};
 }
 
 }  // namespace kasane::exec

@@ -11,10 +11,12 @@ namespace kasane::exec {
 
 struct HostMode {
   SandboxMode mode = SandboxMode::kRoot;
+  Storage storage = Storage::kOverlay;
   IdMaps maps;  // unless kRoot
 };
 
-// kUnsupported, with a hint that names what is missing, when RUN is impossible.
+// Probes only when no kept answer still holds. kUnsupported, with a hint that names what is
+// missing, when RUN is impossible.
 Result<HostMode> choose_host_mode(const std::string& store_directory);
 
 }  // namespace kasane::exec

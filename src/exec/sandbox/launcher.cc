@@ -11,6 +11,7 @@
 #include "exec/sandbox/step_channel.h"
 #include "exec/sandbox/step_group.h"
 #include "exec/sandbox/supervisor.h"
+#include "exec/sandbox/user_network.h"
 
 namespace kasane::exec {
 namespace {
@@ -129,12 +130,16 @@ Result<RunOutcome> launch_step(LaunchPlan& plan, const IdMaps& maps, const RunSp
   Channel channel = TRY(open_channel(spec));
   Child child = TRY(clone_supervisor(plan, channel));
   if (plan.user_namespace) TRY_CONTEXT(write_id_maps(child.pid(), maps), "map user ids");
+  std::optional<UserNetwork> network;  // ends before the namespace that it serves
+  if (plan.user_network)
+    network = TRY_CONTEXT(UserNetwork::start(*plan.user_network, child.pid()), "prepare RUN");
   TRY(write_all(channel.control.write_end.get(), std::span(&kControlGo, 1),
                 "pipe to the supervisor"));
   PumpOptions options{spec.time_limit_ns, spec.stdin_fd,   spec.signal_fd,
                       spec.terminal,      std::move(stop), spec.kill};
   TRY(pump(channel, options, log, [&child] { child.kill(); }));
   child.wait();
+  network.reset();
   if (channel.runtime_error && refusal != nullptr) *refusal = channel.runtime_error->text;
   RunOutcome outcome = TRY(outcome_of(channel, log, group));
   outcome.limit_note = limit_note_of(spec, channel, std::move(notes));

@@ -17,7 +17,11 @@ class Child {
   Child(pid_t pid, int pidfd) : pid_(pid), pidfd_(pidfd) {}
   Child(Child&& other) noexcept
       : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)) {}
-  Child& operator=(Child&&) = delete;
+  Child& operator=(Child&& other) noexcept {
+    std::swap(pid_, other.pid_);
+    std::swap(pidfd_, other.pidfd_);
+    return *this;
+  }
   ~Child();
   pid_t pid() const { return pid_; }
   void kill();

@@ -18,6 +18,7 @@
 
 #include <cerrno>
 
+#include "exec/sandbox/fuse_overlay.h"
 #include "exec/sandbox/image_root.h"
 #include "exec/sandbox/step.h"
 #include "exec/sandbox/system_mounts.h"
@@ -220,15 +221,22 @@ int leave_mounts_behind(const Reporter& report, const LaunchPlan& plan) {
   return root_fd;
 }
 
-}  // namespace
+RootPlan root_plan_of(const LaunchPlan& plan) {
+  RootPlan root{plan.lowers, plan.lower_count, plan.upper, plan.work, plan.userxattr};
+  root.devices = plan.insecure && !plan.user_namespace;
+  root.copied_root = plan.copied_root;
+  return root;
+}
 
-int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
+void make_mounts_private(const Reporter& report) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     report.fail("make private", "the mounts", errno);
-  RootPlan root_plan{plan.lowers, plan.lower_count, plan.upper,
-                     plan.work,   plan.userxattr,   plan.insecure && !plan.user_namespace};
-  ImageRoot root = mount_image_root(report, root_plan);
-  plan.stubs->begin(report, root.root_fd, root.upper_fd);
+}
+
+// The sandbox around a mounted image, and this process in it. Returns the descriptor of the
+// step's working directory.
+int enter_sandbox(const Reporter& report, const LaunchPlan& plan, ImageRoot root) {
+  plan.stubs->begin(report, root.root_fd, root.upper_fd, plan.storage);
   mount_system(report, plan, root.root_fd);
   if (plan.supervisor != nullptr) root.root_fd = leave_mounts_behind(report, plan);
   enter_image_root(report, root.root_fd);
@@ -247,6 +255,13 @@ int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
       report.fail("make read-only", "the root of the image", errno);
   }
   return cwd_fd;
+}
+
+}  // namespace
+
+int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
+  make_mounts_private(report);
+  return enter_sandbox(report, plan, mount_image_root(report, root_plan_of(plan)));
 }
 
 namespace {
@@ -275,15 +290,16 @@ bool take_control(const LaunchPlan& plan, pid_t step) {
 }
 
 // Returns the step's wait status; ends this process, and with it the pid namespace,
-// when the builder has died. SIGCHLD is blocked, so none is lost.
-int wait_for_step(const Reporter& report, const LaunchPlan& plan, pid_t step) {
+// when the builder has died. SIGCHLD is blocked, so none is lost. `control_fd`: plan.control_fd,
+// or -1 where another process serves it.
+int wait_for_step(const Reporter& report, const LaunchPlan& plan, pid_t step, int control_fd) {
   sigset_t child_signal;
   sigemptyset(&child_signal);
   sigaddset(&child_signal, SIGCHLD);
   int signals = ::signalfd(-1, &child_signal, SFD_CLOEXEC | SFD_NONBLOCK);
   if (signals < 0) report.fail("create", "a signalfd", errno);
   pollfd polls[3] = {
-      {signals, POLLIN, 0}, {plan.builder_fd, POLLIN, 0}, {plan.control_fd, POLLIN, 0}};
+      {signals, POLLIN, 0}, {plan.builder_fd, POLLIN, 0}, {control_fd, POLLIN, 0}};
   int status = 0;
   while (!reap(step, status)) {
     if (::poll(polls, 3, -1) < 0) continue;
@@ -308,6 +324,14 @@ pid_t start_step(const Reporter& report, const LaunchPlan& plan, int cwd_fd) {
   if (step == 0) run_step(report, plan, cwd_fd, in_group);
   if (plan.group_count > 0) mask_death_signal(SIG_UNBLOCK);
   return step;
+}
+
+// Takes the stubs away and says which directories only they had changed.
+void clean_up_stubs(const LaunchPlan& plan, int untouched_fd) {
+  const bool copied = plan.copied_root != nullptr;
+  plan.stubs->clean_up(kShapedDirectories,
+                       copied ? 0 : sizeof kShapedDirectories / sizeof kShapedDirectories[0]);
+  if (untouched_fd >= 0) plan.stubs->write_untouched(untouched_fd);
 }
 
 }  // namespace
@@ -338,10 +362,9 @@ void begin_supervision(const Reporter& report, const LaunchPlan& plan) {
 }
 
 void end_supervision(const Reporter& report, const LaunchPlan& plan, int status,
-                     const rusage& usage) {
+                     const rusage& usage, int untouched_fd) {
   kill_the_rest();
-  plan.stubs->clean_up(kShapedDirectories,
-                       sizeof kShapedDirectories / sizeof kShapedDirectories[0]);
+  clean_up_stubs(plan, untouched_fd);
   end_if_orphaned(plan);
   rusage children;
   std::memset(&children, 0, sizeof children);
@@ -357,20 +380,64 @@ void end_supervision(const Reporter& report, const LaunchPlan& plan, int status,
   ::_exit(0);
 }
 
-void supervise(const LaunchPlan& plan) {
-  Reporter report(plan.status_fd);
-  begin_supervision(report, plan);
-  int cwd_fd = make_sandbox(report, plan);
+namespace {
 
+// Everything from the merged root on. Ends the process, which is pid 1 of the step.
+[[noreturn]] void run_in_root(const Reporter& report, const LaunchPlan& plan,
+                              const ImageRoot& root) {
+  int untouched_fd = -1;
+  if (plan.untouched_file != nullptr) {
+    untouched_fd = ::open(plan.untouched_file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (untouched_fd < 0) report.fail("create", plan.untouched_file, errno);
+  }
+  int cwd_fd = enter_sandbox(report, plan, root);
   if (plan.pty_master != nullptr && !send_master(plan.pty_fd, *plan.pty_master))
     report.fail("hand over", "the terminal of the step", errno);
   pid_t step = start_step(report, plan, cwd_fd);
   if (plan.stdin_fd >= 0) ::close(plan.stdin_fd);
   if (plan.pty_master != nullptr) ::close(*plan.pty_master);
-  int status = wait_for_step(report, plan, step);
+  int status = wait_for_step(report, plan, step, plan.control_fd);
   rusage none;  // it was a child, so the sum over children has it
   std::memset(&none, 0, sizeof none);
-  end_supervision(report, plan, status, none);
+  end_supervision(report, plan, status, none, untouched_fd);
+}
+
+// fuse-overlayfs serves from here, where the host's root is still "/", and the step gets
+// a pid and a mount namespace of its own below: it cannot see or end its file system.
+[[noreturn]] void serve_fuse_root(const Reporter& report, const LaunchPlan& plan) {
+  RootPlan root = root_plan_of(plan);
+  int upper_fd = prepare_upper(report, root);
+  const char* empty_lower[] = {plan.upper};
+  if (root.lower_count == 0) {
+    mount_empty_lower(report, plan.upper);
+    root.lowers = empty_lower;
+    root.lower_count = 1;
+  }
+  FuseDaemon daemon = start_fuse_overlay(report, root, upper_fd, plan.fuse_overlayfs);
+  int root_fd = open_fuse_root(report, daemon);
+  pid_t inner = clone_process(CLONE_NEWPID | CLONE_NEWNS, nullptr);
+  if (inner < 0) report.fail("fork", "the supervisor of the step", errno);
+  if (inner == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ::setsid();
+    make_mounts_private(report);
+    // Opened anew: a mount of the other namespace cannot become "/" of this one.
+    run_in_root(report, plan, {open_fuse_root(report, daemon), upper_fd});
+  }
+  if (plan.stdin_fd >= 0) ::close(plan.stdin_fd);
+  int status = wait_for_step(report, plan, inner, -1);
+  stop_fuse_overlay(report, root_fd, daemon);
+  ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 125);
+}
+
+}  // namespace
+
+void supervise(const LaunchPlan& plan) {
+  Reporter report(plan.status_fd);
+  begin_supervision(report, plan);
+  make_mounts_private(report);
+  if (plan.storage == Storage::kFuseOverlay) serve_fuse_root(report, plan);
+  run_in_root(report, plan, mount_image_root(report, root_plan_of(plan)));
 }
 
 }  // namespace kasane::exec

@@ -35,9 +35,10 @@ void end_if_orphaned(const LaunchPlan& plan);
 int make_sandbox(const Reporter& report, const LaunchPlan& plan);
 
 // For pid 1 of the step's pid namespace when the step has ended: kills the rest, takes the
-// stubs away, reports. `usage`: of what was not a child of this process.
+// stubs away, reports. `usage`: of what was not a child of this process. `untouched_fd`: takes
+// the inodes of directories that only stubs had changed (LaunchPlan::untouched_file), or -1.
 [[noreturn]] void end_supervision(const Reporter& report, const LaunchPlan& plan, int status,
-                                  const rusage& usage);
+                                  const rusage& usage, int untouched_fd = -1);
 
 uint64_t nanoseconds(const timeval& time);
 
