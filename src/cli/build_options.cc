@@ -265,8 +265,7 @@ void note_ignored(const Arguments& arguments, std::vector<std::string>& notes) {
 
 }  // namespace
 
-Result<void> add_run_settings(Context& context, const Arguments& arguments, build::RunSettings& run) {
-  TRY(add_isolation(context, arguments, run));
+Result<void> add_run_settings(const Arguments& arguments, build::RunSettings& run) {
   for (const std::string& text : arguments.list("add-host")) run.extra_hosts.push_back(TRY(extra_host(text)));
   for (const std::string& text : arguments.list("ulimit")) run.ulimits.push_back(TRY(ulimit_of(text)));
   run.shm_size_bytes = TRY(size_of(arguments, "shm-size"));
@@ -307,7 +306,8 @@ Result<build::BuildOptions> build_options(Context& context, const Arguments& arg
   }
   options.network = TRY(network_of(arguments.value("network")));
   TRY(add_entitlements(arguments, options));
-  TRY(add_run_settings(context, arguments, options.run));
+  TRY(add_isolation(context, arguments, options.run));
+  TRY(add_run_settings(arguments, options.run));
   TRY(add_outputs(arguments, options));
   TRY(check_stdout(context, options));
   options.iidfile = arguments.value("iidfile");
