@@ -38,7 +38,6 @@ struct Mount {
   std::string source;  // kBind, kSocket: host path (already resolved and checked by the caller)
   std::string target;  // absolute path inside the image
   bool read_only = true;
-  bool no_exec = false;                       // programs in it cannot be started
   uint64_t size_bytes = 0;                    // kTmpfs; 0 = kernel default
   std::optional<uint32_t> mode = {};          // permission bits
   uint32_t uid = 0, gid = 0;                  // as the step sees them
@@ -51,6 +50,7 @@ struct Mount {
   // directory: the caller's, new and empty, or a persistent cache directory as upper_dir.
   // Empty when read_only.
   std::string upper_dir = {}, work_dir = {};
+  bool no_exec = false;  // programs in it cannot be started
 };
 
 // A resource limit by docker's name: "nofile", "nproc", "core", "stack"... . UINT64_MAX
