@@ -239,6 +239,7 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
   env.epoch = epoch;
   env.now_ns = now;
   env.run = run_settings(options);
+  env.events = &events;
   env.cache_ttl_ns = options.cache_ttl_ns;
   env.retries = options.retries;
   unsigned jobs = options.jobs ? options.jobs : std::max(1u, std::thread::hardware_concurrency());

@@ -35,6 +35,8 @@ struct RunSettings {
   std::optional<uint64_t> pids_limit;   // of one step; 0 = none; absent: the executor's default
   uint64_t time_limit_ns = 0;           // of one step; 0 = none. Never in a key
   std::string time_limit_text;          // as the user wrote it
+  bool oci = false;                     // --isolation oci; no part of a key: the result is the same
+  std::string oci_runtime;              // "" = the first that works
   std::string cache_namespace;          // of cache mounts (BUILDKIT_CACHE_MOUNT_NS)
 };
 

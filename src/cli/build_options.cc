@@ -71,10 +71,9 @@ std::map<std::string, std::string> labels_of(const Arguments& arguments) {
 
 Result<std::optional<exec::Network>> network_of(const std::string& word) {
   if (word.empty() || word == "default") return std::optional<exec::Network>();
-  if (word == "host") return std::optional(exec::Network::kHost);
-  if (word == "none") return std::optional(exec::Network::kNone);
+  if (std::optional<exec::Network> network = exec::network_named(word)) return network;
   return Error(ErrorKind::kUnsupported, fmt::format("network mode {} not supported", quote(word)))
-      .hint("use default, host or none");
+      .hint("use default, host, none, private, pasta or slirp4netns");
 }
 
 std::vector<std::string> split_list(const std::vector<std::string>& values) {
@@ -199,6 +198,22 @@ Result<std::optional<uint64_t>> pids_limit_of(const Arguments& arguments) {
   return std::optional<uint64_t>(limit > 0 ? static_cast<uint64_t>(limit) : 0);
 }
 
+// A runtime that was asked for is used; one in the environment is only what `oci` means.
+Result<void> add_isolation(Context& context, const Arguments& arguments,
+                           build::RunSettings& run) {
+  const std::string runtime = arguments.value("runtime");
+  std::string isolation = arguments.given("isolation") ? arguments.value("isolation")
+                          : !runtime.empty()           ? "oci"
+                                                       : context.env("KASANE_ISOLATION").value_or("");
+  if (isolation != "" && isolation != "default" && isolation != "sandbox" && isolation != "oci")
+    return invalid("invalid isolation: " + quote(isolation)).hint("use default, sandbox or oci");
+  run.oci = isolation == "oci";
+  if (!run.oci && !runtime.empty())
+    return invalid(fmt::format("--runtime {} has no meaning with --isolation {}", quote(runtime), quote(isolation)));
+  run.oci_runtime = !runtime.empty() ? runtime : context.env("KASANE_RUNTIME").value_or("");
+  return {};
+}
+
 // L16.
 Result<void> add_entitlements(const Arguments& arguments, build::BuildOptions& options) {
   for (const std::string& name : split_list(arguments.list("allow"))) {
@@ -242,7 +257,7 @@ Result<void> check_stdout(const Context& context, const build::BuildOptions& opt
 void note_ignored(const Arguments& arguments, std::vector<std::string>& notes) {
   static constexpr std::string_view kIgnored[] = {
       "cgroup-parent", "compress", "cpu-period", "cpu-quota", "cpu-shares", "cpuset-cpus",
-      "cpuset-mems", "isolation", "memory-swap", "security-opt", "builder"};
+      "cpuset-mems", "memory-swap", "security-opt", "builder"};
   for (std::string_view flag : kIgnored)
     if (arguments.given(flag)) notes.push_back(fmt::format("--{} has no meaning for kasane and is ignored", flag));
   if (arguments.on("pull")) notes.push_back("--pull has no effect: images come from the store, no registry is asked yet");
@@ -291,6 +306,7 @@ Result<build::BuildOptions> build_options(Context& context, const Arguments& arg
   }
   options.network = TRY(network_of(arguments.value("network")));
   TRY(add_entitlements(arguments, options));
+  TRY(add_isolation(context, arguments, options.run));
   TRY(add_run_settings(arguments, options.run));
   TRY(add_outputs(arguments, options));
   TRY(check_stdout(context, options));

@@ -23,6 +23,13 @@ void prepare_signals() {
   action.sa_handler = ignore_signal;
   action.sa_flags = SA_RESTART;
   sigaction(SIGPIPE, &action, nullptr);
+  // Whoever started us may ignore SIGCHLD, and then no child of ours could be waited for; or
+  // block what ends us.
+  action.sa_handler = SIG_DFL;
+  sigaction(SIGCHLD, &action, nullptr);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
 void print_error(Context& context, const Error& error, std::string prefix) {

@@ -1,6 +1,7 @@
 // Executor: runs one RUN step in a root file system made of layer trees.
 // Purpose: the only place that starts processes of an image. Implementations:
-// exec/sandbox (built in). Thread-safe: run() may be called from several workers.
+// exec/sandbox (built in), exec/oci_runtime (crun, runc). Thread-safe: run() may be called
+// from several workers.
 #pragma once
 
 #include <chrono>
@@ -10,6 +11,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/events.h"
@@ -18,7 +20,24 @@
 
 namespace kasane::exec {
 
-enum class Network { kHost, kNone };
+enum class Network {
+  kHost,
+  kNone,
+  // A network of the step's own, connected by a user's process (exec/sandbox/user_network.h):
+  kPrivate,  // by whatever is installed
+  kPasta,
+  kSlirp4netns,
+};
+// "host", "none", "private", "pasta", "slirp4netns"; nullopt for another word.
+std::string_view network_name(Network network);
+std::optional<Network> network_named(std::string_view name);
+
+// How the merged file system of a step is made, best first.
+enum class Storage {
+  kOverlay,      // the kernel's overlayfs
+  kFuseOverlay,  // fuse-overlayfs, a process of the step's own namespaces
+  kCopy,         // a copy of all layers (reflinks where possible) and its difference
+};
 
 // Something of the host or of the store that the step sees at `target`. Mounts are made
 // in the order given; one below the target of an earlier one works, and one at the same
@@ -126,6 +145,9 @@ struct RunOutcome {
   bool out_of_pids = false;    // a process could not be made because of RunSpec::pids_limit
   bool timed_out = false;      // ended by RunSpec::time_limit_ns
   std::string limit_note;      // why a limit could not be applied; "" otherwise
+  // A failed step: why the sandbox mode may be the reason and what to install, when its
+  // output shows that (single-uid mode: ids that do not exist); "" otherwise.
+  std::string advice;
   // Set when the program could not be started: exit_status is then 127 (not found) or
   // 126 (found, not executable), as a shell reports it. The text was also sent to the log.
   std::string exec_error;
@@ -146,9 +168,11 @@ class Executor {
   // returned. Nothing of the step lives when this returns.
   virtual Result<RunOutcome> run(const RunSpec& spec, const LogCallback& log,
                                  std::stop_token stop) = 0;
+  // What runs the steps, for people, where a choice was made: "OCI runtime /usr/bin/crun".
+  virtual std::string description() const { return ""; }
 };
 
-// What this host lets us do; probed at most once per process, cheap until asked.
+// What this host lets us do.
 enum class SandboxMode {
   kRoot,           // overlayfs as root
   kRootlessRange,  // user namespace with a subuid range, overlayfs userxattr
@@ -157,14 +181,26 @@ enum class SandboxMode {
 };
 struct SandboxSupport {
   SandboxMode mode = SandboxMode::kNone;
-  std::string storage;               // "overlayfs", "overlayfs (userxattr)"
+  Storage storage_kind = Storage::kOverlay;
+  std::string storage;               // "overlayfs", "overlayfs (userxattr)", "fuse-overlayfs", "copy"
   std::string reason;                // for kNone or for why a better mode is not available
   std::vector<std::string> missing;  // exact setting, package or file, one each
 };
+// Tries it out in a child, anew with each call, and keeps the answer in the store for
+// make_sandbox_executor().
 SandboxSupport probe_sandbox(const std::string& store_directory);
 
-// The built-in executor. Fails with kUnsupported when probe_sandbox() says kNone.
+// The built-in executor. Fails with kUnsupported and the list of what is missing when
+// RUN is not possible. Probes only when no kept answer still holds. $KASANE_STORAGE
+// (overlay, fuse-overlayfs, copy) forces a storage mode.
 Result<std::unique_ptr<Executor>> make_sandbox_executor(const std::string& store_directory);
+
+// Steps in containers of an OCI runtime, with the same protections and the same result.
+// `runtime`: crun, runc, runsc or a path; "": crun, else runc, the first that works in an
+// empty image. kNotFound when there is none, kUnsupported with the runtimes' own words when
+// none works. RunSpec::terminal and read_only_root are not supported.
+Result<std::unique_ptr<Executor>> make_oci_executor(const std::string& store_directory,
+                                                    const std::string& runtime);
 
 // nullopt: programs of this platform run here, natively or by a handler of binfmt_misc
 // that also works inside an image (registered with the flag F). Otherwise one sentence:

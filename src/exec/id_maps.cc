@@ -3,11 +3,12 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <cstdlib>
 #include <optional>
 
 #include "base/fd.h"
 #include "base/process.h"
+#include "exec/blockers.h"
+#include "exec/helpers.h"
 #include "exec/userns.h"
 
 namespace kasane::exec {
@@ -44,16 +45,6 @@ std::string own_user_name(uid_t uid) {
   return entry.pw_name;
 }
 
-bool in_path(const std::string& program) {
-  const char* path = std::getenv("PATH");
-  std::string_view rest = path != nullptr ? path : "/usr/bin:/bin";
-  while (!rest.empty()) {
-    std::string directory(take_until(rest, ':'));
-    if (::access((directory + "/" + program).c_str(), X_OK) == 0) return true;
-  }
-  return false;
-}
-
 std::vector<IdRange> read_ranges(const char* file, std::string_view name, uint32_t uid,
                                  uint32_t own_id) {
   auto text = read_file(file, kMaxSubidBytes);
@@ -68,6 +59,12 @@ std::string map_text(const std::vector<IdRange>& ranges) {
   return text;
 }
 
+std::string missing_range(const char* file, const std::string& who, const std::string& owner) {
+  auto text = read_file(file, kMaxSubidBytes);
+  return "a range for " + who + " in " + file + ": add the line \"" +
+         free_range_line(text ? *text : "", owner) + "\" to it";
+}
+
 Result<void> write_proc_file(pid_t pid, const char* name, std::string_view text) {
   std::string path = "/proc/" + std::to_string(pid) + "/" + name;
   UniqueFd fd = TRY(open_file(path, O_WRONLY));
@@ -75,7 +72,11 @@ Result<void> write_proc_file(pid_t pid, const char* name, std::string_view text)
 }
 
 Result<void> run_map_helper(const char* program, pid_t pid, const std::vector<IdRange>& ranges) {
-  std::vector<std::string> argv{program, std::to_string(pid)};
+  std::string path = find_helper(program);
+  if (path.empty())
+    return Error(ErrorKind::kUnsupported, std::string(program) + " is not installed")
+        .hint("install the package uidmap");
+  std::vector<std::string> argv{path, std::to_string(pid)};
   for (const IdRange& r : ranges)
     for (uint32_t number : {r.inner, r.outer, r.count}) argv.push_back(std::to_string(number));
   ProcessOutput output = TRY(run_process(argv, 64 << 10));
@@ -122,13 +123,20 @@ IdMaps load_id_maps() {
   maps.uids = read_ranges("/etc/subuid", name, uid, uid);
   maps.gids = read_ranges("/etc/subgid", name, uid, gid);
   std::string who = name.empty() ? "uid " + std::to_string(uid) : name;
-  if (maps.uids.size() < 2) maps.missing.push_back("a range for " + who + " in /etc/subuid");
-  if (maps.gids.size() < 2) maps.missing.push_back("a range for " + who + " in /etc/subgid");
+  const std::string owner = name.empty() ? std::to_string(uid) : name;
+  const bool no_uids = maps.uids.size() < 2, no_gids = maps.gids.size() < 2;
+  if (no_uids) maps.missing.push_back(missing_range("/etc/subuid", who, owner));
+  if (no_gids) maps.missing.push_back(missing_range("/etc/subgid", who, owner));
   for (const char* program : {"newuidmap", "newgidmap"})
-    if (!in_path(program)) maps.missing.push_back(std::string(program) + " (package uidmap)");
+    if (find_helper(program).empty())
+      maps.missing.push_back(std::string(program) + " (package uidmap)");
+    else if (std::string why = map_helper_blocker(find_helper(program)); !why.empty())
+      maps.missing.push_back(std::move(why));
   if (maps.missing.empty()) return maps;
   maps.single = true;
-  maps.reason = "no subordinate ids can be mapped: missing " + maps.missing.front();
+  for (const std::string& item : maps.missing)
+    maps.remedy += (maps.remedy.empty() ? "" : "; ") + item;
+  maps.reason = "no subordinate ids can be mapped";
   maps.uids = {{0, uid, 1}};
   maps.gids = {{0, gid, 1}};
   return maps;

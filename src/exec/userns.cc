@@ -12,6 +12,7 @@
 #include <cerrno>
 
 #include "base/fd.h"
+#include "exec/blockers.h"
 
 namespace kasane::exec {
 namespace {
@@ -75,9 +76,11 @@ Result<int> wait_for(pid_t pid) {
 
 Error namespace_error(int error) {
   return Error::from_errno(error, "create a user namespace")
-      .hint(
-          "allow user namespaces: sysctl user.max_user_namespaces must be above 0, and "
-          "kernel.unprivileged_userns_clone (where it exists) must be 1");
+      .hint([] {
+        std::string text;
+        for (const std::string& item : userns_blockers()) text += (text.empty() ? "" : "; ") + item;
+        return text.empty() ? "allow user namespaces for plain users" : text;
+      }());
 }
 
 // Lets the child go on once its ids are mapped.

@@ -32,6 +32,7 @@ struct IdMaps {
   std::vector<IdRange> gids;
   bool single = false;
   std::string reason;
+  std::string remedy;  // `missing` as one line, for hints; "" unless single
   std::vector<std::string> missing;
 };
 

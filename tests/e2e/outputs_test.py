@@ -338,7 +338,7 @@ class Outputs(support.TestCase):
 
     def test_legacy_flags(self):
         """L24: flags of the classic builder are taken; those without meaning are noted."""
-        outcome = self.build("--rm", "--force-rm", "--compress", "--cpu-shares", "5", "--isolation", "x", "--memory", "1g")
+        outcome = self.build("--rm", "--force-rm", "--compress", "--cpu-shares", "5", "--isolation", "default", "--memory", "1g")
         self.assertIn("--cpu-shares has no meaning for kasane", outcome.err)
 
     # what is told about the result

@@ -5,6 +5,7 @@ were skipped it exits with 77, which CTest shows as skipped.
 """
 
 import collections
+import errno
 import functools
 import json
 import os
@@ -184,6 +185,10 @@ def processes_naming(*texts):
                     with open(f"/proc/{pid}/{part}", "rb") as f:
                         content = f.read()
                 except PermissionError:
+                    continue
+                except OSError as error:
+                    if error.errno != errno.EINVAL:  # it ends just now, and its mounts are gone
+                        raise
                     continue
                 if part == "cmdline":
                     command = content.replace(b"\0", b" ").decode("utf-8", "replace")

@@ -47,7 +47,7 @@ Json describe(const StepInput& input, const RunOp& op, const exec::RunSpec& spec
           {"env", env},
           {"cwd", spec.cwd},
           {"user", spec.user},
-          {"network", spec.network == exec::Network::kNone ? "none" : "host"},
+          {"network", exec::network_name(spec.network)},
           {"insecure", spec.security == exec::Security::kInsecure},
           {"hostname", spec.hostname},
           {"hosts", spec.extra_hosts},
@@ -121,7 +121,7 @@ Result<FailedStep> open_failed_step(store::Store& store, const std::string& buil
   spec.env = get<std::vector<std::string>>(json, "env");
   spec.cwd = get<std::string>(json, "cwd");
   spec.user = get<std::string>(json, "user");
-  if (get<std::string>(json, "network") == "none") spec.network = exec::Network::kNone;
+  if (auto network = exec::network_named(get<std::string>(json, "network"))) spec.network = *network;
   if (get<bool>(json, "insecure")) spec.security = exec::Security::kInsecure;
   spec.hostname = get<std::string>(json, "hostname");
   spec.extra_hosts = get<std::vector<std::string>>(json, "hosts");

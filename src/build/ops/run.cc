@@ -13,6 +13,13 @@
 namespace kasane::build {
 namespace {
 
+// Who connects a private network makes no difference to what the step can reach.
+std::string key_word(exec::Network network) {
+  if (network == exec::Network::kHost || network == exec::Network::kNone)
+    return std::string(exec::network_name(network));
+  return "private";
+}
+
 // Q01. Not in the key: proxies, addresses of extra hosts, limits.
 StepKey key_of(const BuildEnvironment& env, const StepInput& input, const RunOp& op) {
   StepKey key;
@@ -32,7 +39,7 @@ StepKey key_of(const BuildEnvironment& env, const StepInput& input, const RunOp&
   key.add("command bytes", sha256(command).hex());
   key.add("user", op.user);
   key.add("workdir", op.cwd);
-  key.add("network", op.network == exec::Network::kNone ? "none" : "host");
+  key.add("network", key_word(op.network));
   key.add("platform", op.platform.str());
   if (op.security == exec::Security::kInsecure) key.add("security", "insecure");
   if (!env.run.hostname.empty()) key.add("hostname", env.run.hostname);
@@ -78,7 +85,7 @@ std::string advice(const exec::RunOutcome& outcome) {
   if (outcome.timed_out) return "raise --run-timeout; ";
   if (outcome.out_of_memory) return "raise --memory, or let the step use fewer parallel jobs; ";
   if (outcome.out_of_pids) return "a process could not be made because of the pids limit: raise --pids-limit; ";
-  return "";
+  return outcome.advice.empty() ? "" : outcome.advice + "; ";
 }
 
 Result<exec::RunSpec> make_spec(BuildEnvironment& env, const StepInput& input, const RunOp& op,

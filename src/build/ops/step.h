@@ -40,6 +40,7 @@ class BuildEnvironment {
   std::optional<int64_t> epoch;  // SOURCE_DATE_EPOCH, seconds
   int64_t now_ns = 0;            // start of the build
   RunSettings run;
+  EventBus* events = nullptr;
   int64_t cache_ttl_ns = 0;      // 0: cached steps of any age
   int retries = 0;               // of downloads
 

@@ -61,6 +61,9 @@ struct StatusMessage {
     kExecError,   // text, exit_status 126 or 127; the program could not be started
     kLimitNote,   // text; a limit of a cgroup could not be applied, the step runs
     kExit,        // exit_status, signal, max_rss_bytes; always the last message
+    // Only with LaunchPlan::supervisor:
+    kStarted,       // from now on the pipes hold output of the step
+    kRuntimeError,  // text; what an OCI runtime said when it refused the step
   };
   Kind kind;
   int32_t error;

@@ -104,6 +104,21 @@ TEST_F(FileSystemTest, HundredLayersInOrder) {
   EXPECT_EQ(upper_listing(), Lines{});
 }
 
+// Two COPY instructions of equal files make one layer twice; overlayfs alone says ELOOP.
+TEST_F(FileSystemTest, OneLayerSeveralTimes) {
+  std::string twice = add_layer(), between = add_layer();
+  write(twice + "/f", "twice");
+  fs::create_directory(twice + "/d");
+  write(between + "/f", "between");
+  write(between + "/d", "a file");
+  layers_.push_back(twice);
+  RunSpec spec = shell("cat /f /m/f; test -d /d && test -d /m/d");
+  spec.mounts.push_back({.type = Mount::Type::kOverlay, .target = "/m", .lower_trees = layers_});
+  StepResult r = run(spec);
+  EXPECT_EQ(r.out, "twicetwice") << r.error << r.err;
+  EXPECT_EQ(r.outcome.exit_status, 0);
+}
+
 TEST_F(FileSystemTest, MostLayersOverlayfsTakes) {
   while (layers_.size() < 500) add_layer();
   EXPECT_EQ(sh("echo ok").out, "ok\n");
@@ -119,6 +134,19 @@ TEST_F(FileSystemTest, DevHoldsTheStandardNodes) {
                "echo x > /dev/shm/x && stat -f -c %S:%b /dev/shm")
                 .out,
             "1:3:666\n1:9:666\n3\n4096:16384\n");
+}
+
+TEST_F(FileSystemTest, OwnerAndModeOfTheHostsDevicesStay) {
+  struct stat before, after;
+  ASSERT_EQ(::stat("/dev/full", &before), 0);
+  StepResult r = sh("chown 1234 /dev/full; chmod 600 /dev/full; stat -c '%u %a' /dev/full; ls /dev");
+  EXPECT_EQ(::stat("/dev/full", &after), 0);
+  EXPECT_EQ(after.st_uid, before.st_uid);
+  EXPECT_EQ(after.st_mode, before.st_mode);
+  EXPECT_EQ(after.st_ctim.tv_sec, before.st_ctim.tv_sec);
+  EXPECT_TRUE(r.out.starts_with("1234 600\n")) << r.out << r.err << r.error;
+  EXPECT_FALSE(has(r.out, "nodes"));
+  EXPECT_EQ(upper_listing(), Lines{});
 }
 
 TEST_F(FileSystemTest, ProcAndSysAreMaskedAndReadOnly) {
@@ -221,11 +249,19 @@ TEST_F(FileSystemTest, HostileImages) {
   fs::create_symlink(host + "/etc", base_ + "/etc/hosts.d");
   fs::remove(base_ + "/etc/passwd");
   ASSERT_EQ(::mkfifo((base_ + "/etc/passwd").c_str(), 0644), 0);
+  if (with_oci_runtime()) {  // which would open the FIFO
+    EXPECT_TRUE(has(sh("true").error, "/etc/passwd of the image is no regular file"));
+    fs::remove(base_ + "/etc/passwd");
+    fs::create_symlink("/proc/1/fd/3", base_ + "/etc/passwd");
+    EXPECT_TRUE(has(sh("true").error, "/etc/passwd of the image is no regular file"));
+    fs::remove(base_ + "/etc/passwd");
+  }
   StepResult r = sh("ls -A /dev | wc -l; cat /proc/self/comm; cat /etc/hosts | wc -l");
   EXPECT_EQ(r.out, "15\ncat\n2\n") << r.error << r.err;
   EXPECT_EQ(upper_listing(), Lines{});
   for (const char* name : {"dev", "proc", "sys", "etc"})
     EXPECT_TRUE(fs::is_empty(host + "/" + name)) << name;
+  if (with_oci_runtime()) return;
 
   RunSpec spec = shell("id");
   spec.user = "evil";

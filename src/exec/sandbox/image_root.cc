@@ -8,6 +8,8 @@
 
 #include <cerrno>
 
+#include "exec/sandbox/mount_calls.h"
+
 namespace kasane::exec {
 namespace {
 
@@ -30,13 +32,35 @@ void shape_upper(const Reporter& report, const RootPlan& plan, int upper_fd) {
   ::futimens(upper_fd, times);
 }
 
-// Without layers, overlayfs still wants a lower directory: an empty tmpfs below it.
+// The copy is shaped already and its own upper directory: what it is after the step is
+// compared with what it was.
+ImageRoot mount_copied_root(const Reporter& report, const RootPlan& plan) {
+  int place = open_directory(report, plan.upper, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int tree = clone_tree(AT_FDCWD, plan.copied_root, plan.devices ? 0 : MOUNT_ATTR_NODEV, false);
+  if (tree < 0) report.fail("clone mount of", plan.copied_root, errno);
+  if (!attach(tree, place)) report.fail("mount the copied layers on", plan.upper, errno);
+  ::close(tree);
+  ::close(place);
+  // Through another mount of it, in which the mounts of the step are not seen.
+  int bare = clone_tree(AT_FDCWD, plan.copied_root, 0, false);
+  int upper_fd = bare < 0 ? -1 : ::openat(bare, ".", kDirectoryFlags);
+  if (upper_fd < 0) report.fail("open", plan.copied_root, errno);
+  ::close(bare);
+  return {open_directory(report, plan.upper, kDirectoryFlags), upper_fd};
+}
+
+}  // namespace
+
 void mount_empty_lower(const Reporter& report, const char* path) {
   if (::mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,mode=755") != 0)
     report.fail("mount tmpfs on", path, errno);
 }
 
-}  // namespace
+int prepare_upper(const Reporter& report, const RootPlan& plan) {
+  int upper_fd = open_directory(report, plan.upper, kDirectoryFlags);
+  shape_upper(report, plan, upper_fd);
+  return upper_fd;
+}
 
 // The merged root shows the upper directory's own metadata, so it must look like the
 // image's root: a step that does not touch it leaves it equal.
@@ -83,8 +107,8 @@ void mount_overlay(const Reporter& report, const RootPlan& plan, int upper_fd,
 }
 
 ImageRoot mount_image_root(const Reporter& report, const RootPlan& plan) {
-  int upper_fd = open_directory(report, plan.upper, kDirectoryFlags);
-  shape_upper(report, plan, upper_fd);
+  if (plan.copied_root != nullptr) return mount_copied_root(report, plan);
+  int upper_fd = prepare_upper(report, plan);
   RootPlan actual = plan;
   const char* empty_lower[] = {plan.upper};
   if (plan.lower_count == 0) {

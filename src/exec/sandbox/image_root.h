@@ -19,6 +19,7 @@ struct RootPlan {
   const char* work;
   bool userxattr;
   bool devices = false;  // device nodes in it work (only with Security::kInsecure)
+  const char* copied_root = nullptr;  // shown as it is, instead of an overlay
 };
 
 struct ImageRoot {
@@ -30,6 +31,12 @@ struct ImageRoot {
 // overlay over the path of the upper directory. The mount is nodev: a step may make device nodes
 // but not use them, which stands in for a device cgroup. Ends the process on failure.
 ImageRoot mount_image_root(const Reporter& report, const RootPlan& plan);
+
+// The first half of it: metadata and shape. Returns the upper directory.
+int prepare_upper(const Reporter& report, const RootPlan& plan);
+
+// Without layers, an overlay still wants a lower directory: an empty tmpfs on `path`.
+void mount_empty_lower(const Reporter& report, const char* path);
 
 // Only the overlay, on `mount_point`: used by the probe and for mounts of the step too.
 // With upper_fd -1 it is read-only and needs two lowers. Paths in the mount data are descriptor

@@ -4,10 +4,13 @@
 
 #include <charconv>
 #include <filesystem>
+#include <set>
 
 #include "base/fd.h"
+#include "exec/helpers.h"
 #include "exec/sandbox/net_files.h"
 #include "exec/sandbox/seccomp_filter.h"
+#include "exec/sandbox/user_network.h"
 
 namespace kasane::exec {
 namespace {
@@ -46,6 +49,14 @@ Result<void> find_secrets(HostFacts& facts) {
 
 }  // namespace
 
+std::vector<std::string> topmost_trees(const std::vector<std::string>& lowest_first) {
+  std::vector<std::string> result;
+  std::set<std::string_view> seen;
+  for (auto it = lowest_first.rbegin(); it != lowest_first.rend(); ++it)
+    if (seen.insert(*it).second) result.push_back(*it);
+  return result;
+}
+
 Result<void> check_text(std::string_view text, const char* what) {
   if (text.find('\0') == std::string_view::npos) return {};
   return invalid(std::string(what) + " holds a NUL byte");
@@ -61,9 +72,11 @@ Result<std::string> absolute_path(const std::string& path, const char* what) {
   return result.string();
 }
 
-Result<HostFacts> collect_host_facts(SandboxMode mode) {
+Result<HostFacts> collect_host_facts(SandboxMode mode, Storage storage) {
   HostFacts facts;
   facts.mode = mode;
+  facts.storage = storage;
+  if (storage == Storage::kFuseOverlay) facts.fuse_overlayfs = find_helper("fuse-overlayfs");
   facts.userxattr = mode != SandboxMode::kRoot;
   facts.filter = build_seccomp_filter();
   facts.resolv_conf = make_resolv_conf();
@@ -73,7 +86,8 @@ Result<HostFacts> collect_host_facts(SandboxMode mode) {
 }
 
 Result<std::unique_ptr<PreparedLaunch>> PreparedLaunch::make(const RunSpec& spec,
-                                                             const HostFacts& facts) {
+                                                             const HostFacts& facts,
+                                                             const CopiedTrees& copies) {
   std::unique_ptr<PreparedLaunch> launch(new PreparedLaunch());
   LaunchPlan& plan = launch->plan_;
   plan.user_namespace = facts.mode != SandboxMode::kRoot;
@@ -87,6 +101,7 @@ Result<std::unique_ptr<PreparedLaunch>> PreparedLaunch::make(const RunSpec& spec
   plan.secrets_end = facts.secrets_end;
   TRY(launch->prepare_root(spec));
   TRY(launch->prepare_mounts(spec));
+  launch->prepare_storage(facts, copies);
   TRY(launch->prepare_limits(spec));
   TRY(launch->prepare_process(spec));
   plan.insecure = spec.security == Security::kInsecure;
@@ -105,8 +120,8 @@ Result<void> PreparedLaunch::prepare_root(const RunSpec& spec) {
     return Error(ErrorKind::kLimit, "the image has " + std::to_string(spec.lower_trees.size()) +
                                         " layers; overlayfs takes " + std::to_string(kMaxLowers))
         .hint("merge RUN, COPY and ADD instructions of the base image");
-  for (auto it = spec.lower_trees.rbegin(); it != spec.lower_trees.rend(); ++it)
-    lowers_.push_back(TRY(absolute_path(*it, "layer tree")));
+  for (const std::string& tree : topmost_trees(spec.lower_trees))
+    lowers_.push_back(TRY(absolute_path(tree, "layer tree")));
   for (const std::string& lower : lowers_) lower_pointers_.push_back(lower.c_str());
   upper_ = TRY(absolute_path(spec.upper_dir, "upper directory"));
   work_ = TRY(absolute_path(spec.work_dir, "work directory"));
@@ -116,6 +131,17 @@ Result<void> PreparedLaunch::prepare_root(const RunSpec& spec) {
   plan_.upper = upper_.c_str();
   plan_.work = work_.c_str();
   return {};
+}
+
+void PreparedLaunch::prepare_storage(const HostFacts& facts, const CopiedTrees& copies) {
+  plan_.storage = facts.storage;
+  plan_.fuse_overlayfs = facts.fuse_overlayfs.c_str();
+  if (!copies.root().empty()) {
+    plan_.copied_root = copies.root().c_str();
+    plan_.untouched_file = keep(copies.untouched_file());
+  }
+  for (size_t i = 0; i < mounts_.size(); ++i)
+    if (!copies.views()[i].empty()) mounts_[i].view_root = copies.views()[i].c_str();
 }
 
 Result<void> PreparedLaunch::prepare_mounts(const RunSpec& spec) {
@@ -133,7 +159,12 @@ Result<void> PreparedLaunch::prepare_mounts(const RunSpec& spec) {
   constexpr uint64_t kDefaultShm = 64 << 20;
   plan_.shm_size =
       keep(std::to_string(spec.shm_size_bytes != 0 ? spec.shm_size_bytes : kDefaultShm));
-  plan_.own_network = spec.network == Network::kNone;
+  plan_.own_network = spec.network != Network::kHost;
+  if (plan_.own_network && spec.network != Network::kNone) {
+    plan_.user_network = TRY(choose_user_network(spec.network));
+    resolv_conf_ = resolv_conf_for(*plan_.user_network, plan_.resolv_conf);
+    plan_.resolv_conf = resolv_conf_;
+  }
   TRY(check_text(spec.hostname, "host name"));
   if (spec.hostname.size() > kMaxHostname) return invalid("the host name is longer than 64 bytes");
   hostname_ = spec.hostname;

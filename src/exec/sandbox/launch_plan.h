@@ -9,12 +9,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "exec/executor.h"
+#include "exec/sandbox/copied_trees.h"
 #include "exec/sandbox/stub_journal.h"
 #include "exec/sandbox/user_lookup.h"
 
@@ -36,6 +38,7 @@ struct MountPlan {
   const char* const* lowers = nullptr;  // kOverlay: topmost first, with a spare slot
   size_t lower_count = 0;
   const char* sub_path = nullptr;
+  const char* view_root = nullptr;  // a directory to show instead of an overlay
   const char* upper = nullptr;  // null when read-only
   const char* work = nullptr;
 };
@@ -56,7 +59,13 @@ struct GroupPlan {
 };
 inline constexpr size_t kMaxStepGroups = 2;
 
+struct RuntimePlan;  // exec/oci_runtime
+
 struct LaunchPlan {
+  // What enters after clone(2), and never returns, in place of supervise(); null: that.
+  void (*supervisor)(const LaunchPlan&) = nullptr;
+  const RuntimePlan* runtime = nullptr;
+
   // Root file system.
   const char* const* lowers = nullptr;  // topmost first, as overlayfs wants them
   size_t lower_count = 0;
@@ -64,6 +73,10 @@ struct LaunchPlan {
   const char* work = nullptr;
   bool userxattr = false;
   bool read_only_root = false;
+  Storage storage = Storage::kOverlay;
+  const char* fuse_overlayfs = nullptr;  // kFuseOverlay: absolute path of the program
+  const char* copied_root = nullptr;     // kCopy
+  const char* untouched_file = nullptr;  // kCopy: where inodes of untouched directories go
   const MountPlan* mounts = nullptr;
   size_t mount_count = 0;
   const char* shm_size = nullptr;      // decimal text
@@ -76,6 +89,7 @@ struct LaunchPlan {
   bool user_namespace = false;
   bool single_id = false;
   bool own_network = false;
+  std::optional<Network> user_network;  // the helper that connects it
   const char* hostname = nullptr;
 
   // The step.
@@ -106,6 +120,8 @@ struct LaunchPlan {
   int stdin_fd = -1;    // -1: /dev/null
   int stdout_fd = -1;
   int stderr_fd = -1;
+  int stdout_read_fd = -1;  // the builder's ends, with plan.supervisor only
+  int stderr_read_fd = -1;
   int pty_fd = -1;  // socket that takes the master of the step's terminal; -1: none
 
   // Scratch.
@@ -121,11 +137,17 @@ struct HostFacts {
   std::string resolv_conf;
   SandboxMode mode = SandboxMode::kNone;
   bool userxattr = false;
+  Storage storage = Storage::kOverlay;
+  std::string fuse_overlayfs;
   int cpu_count = 0;
   uintptr_t secrets_begin = 0;
   uintptr_t secrets_end = 0;
 };
-Result<HostFacts> collect_host_facts(SandboxMode mode);
+Result<HostFacts> collect_host_facts(SandboxMode mode, Storage storage);
+
+// Topmost first. An image may hold one layer several times, overlayfs no directory: all that
+// a lower one shows is covered by the highest.
+std::vector<std::string> topmost_trees(const std::vector<std::string>& lowest_first);
 
 // kInvalid when the text holds a NUL byte, or the path is empty; relative ones are made
 // absolute.
@@ -136,12 +158,15 @@ Result<std::string> absolute_path(const std::string& path, const char* what);
 // outlive it. Not copyable, used by one thread.
 class PreparedLaunch {
  public:
-  static Result<std::unique_ptr<PreparedLaunch>> make(const RunSpec& spec, const HostFacts& facts);
+  // `copies` must outlive the launch.
+  static Result<std::unique_ptr<PreparedLaunch>> make(const RunSpec& spec, const HostFacts& facts,
+                                                      const CopiedTrees& copies);
   LaunchPlan& plan() { return plan_; }
 
  private:
   PreparedLaunch() = default;
   Result<void> prepare_root(const RunSpec& spec);
+  void prepare_storage(const HostFacts& facts, const CopiedTrees& copies);
   Result<void> prepare_mounts(const RunSpec& spec);
   Result<void> prepare_mount(const Mount& mount, MountPlan& plan);
   Result<void> prepare_overlay(const Mount& mount, MountPlan& plan);
@@ -152,7 +177,7 @@ class PreparedLaunch {
   LaunchPlan plan_;
   std::vector<std::string> lowers_;
   std::vector<const char*> lower_pointers_;
-  std::string upper_, work_, hostname_, user_, cwd_, hosts_, path_;
+  std::string upper_, work_, hostname_, user_, cwd_, hosts_, path_, resolv_conf_;
   std::vector<MountPlan> mounts_;
   std::vector<std::unique_ptr<std::string>> texts_;
   std::vector<std::unique_ptr<std::vector<const char*>>> lists_;

@@ -11,6 +11,7 @@
 #include "exec/sandbox/step_channel.h"
 #include "exec/sandbox/step_group.h"
 #include "exec/sandbox/supervisor.h"
+#include "exec/sandbox/user_network.h"
 
 namespace kasane::exec {
 namespace {
@@ -23,12 +24,21 @@ Result<Child> clone_supervisor(LaunchPlan& plan, Channel& channel) {
   plan.stdout_fd = channel.out.write_end.get();
   plan.stderr_fd = channel.err.write_end.get();
   plan.pty_fd = channel.pty_theirs.get();
+  if (plan.supervisor != nullptr) {
+    // The supervisor reads what the runtime says through them before the step starts.
+    channel.started = false;
+    plan.stdout_read_fd = channel.out.read_end.get();
+    plan.stderr_read_fd = channel.err.read_end.get();
+  }
   // No handler of ours may run in the child before it has reset them.
   sigset_t old_mask;
   block_all_signals(&old_mask);
   int pidfd = -1;
   pid_t pid = clone_process(supervisor_namespaces(plan), &pidfd);
-  if (pid == 0) supervise(plan);
+  if (pid == 0) {
+    if (plan.supervisor != nullptr) plan.supervisor(plan);
+    supervise(plan);
+  }
   int error = errno;
   ::pthread_sigmask(SIG_SETMASK, &old_mask, nullptr);
   if (pid < 0) return explain_clone_error(error);
@@ -51,6 +61,7 @@ Result<RunOutcome> outcome_of(const Channel& channel, const LogCallback& log,
                               const StepGroup& group) {
   if (channel.stopped) return Error(ErrorKind::kCancelled, "the step was stopped");
   if (channel.setup_error) return explain_setup_error(*channel.setup_error);
+  if (channel.runtime_error) return Error(ErrorKind::kUnsupported, channel.runtime_error->text);
   RunOutcome outcome;
   outcome.timed_out = channel.timed_out;
   if (!channel.exit) {
@@ -107,7 +118,8 @@ void Child::wait() {
 }
 
 Result<RunOutcome> launch_step(LaunchPlan& plan, const IdMaps& maps, const RunSpec& spec,
-                               const LogCallback& log, std::stop_token stop) {
+                               const LogCallback& log, std::stop_token stop,
+                               std::optional<std::string>* refusal) {
   auto start = std::chrono::steady_clock::now();
   StepGroup::Notes notes;
   // Removed after the child is gone.
@@ -118,12 +130,17 @@ Result<RunOutcome> launch_step(LaunchPlan& plan, const IdMaps& maps, const RunSp
   Channel channel = TRY(open_channel(spec));
   Child child = TRY(clone_supervisor(plan, channel));
   if (plan.user_namespace) TRY_CONTEXT(write_id_maps(child.pid(), maps), "map user ids");
+  std::optional<UserNetwork> network;  // ends before the namespace that it serves
+  if (plan.user_network)
+    network = TRY_CONTEXT(UserNetwork::start(*plan.user_network, child.pid()), "prepare RUN");
   TRY(write_all(channel.control.write_end.get(), std::span(&kControlGo, 1),
                 "pipe to the supervisor"));
   PumpOptions options{spec.time_limit_ns, spec.stdin_fd,   spec.signal_fd,
                       spec.terminal,      std::move(stop), spec.kill};
   TRY(pump(channel, options, log, [&child] { child.kill(); }));
   child.wait();
+  network.reset();
+  if (channel.runtime_error && refusal != nullptr) *refusal = channel.runtime_error->text;
   RunOutcome outcome = TRY(outcome_of(channel, log, group));
   outcome.limit_note = limit_note_of(spec, channel, std::move(notes));
   outcome.wall_ns = static_cast<uint64_t>(

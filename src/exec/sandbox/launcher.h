@@ -17,7 +17,11 @@ class Child {
   Child(pid_t pid, int pidfd) : pid_(pid), pidfd_(pidfd) {}
   Child(Child&& other) noexcept
       : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)) {}
-  Child& operator=(Child&&) = delete;
+  Child& operator=(Child&& other) noexcept {
+    std::swap(pid_, other.pid_);
+    std::swap(pidfd_, other.pidfd_);
+    return *this;
+  }
   ~Child();
   pid_t pid() const { return pid_; }
   void kill();
@@ -30,8 +34,11 @@ class Child {
 
 // Runs `plan`, made from `spec`, with the id maps (only used with plan.user_namespace). See
 // Executor::run. The calling thread must live until this returns: the supervisor dies with it.
+// `refusal`, if given, is set to what an OCI runtime said when it refused the step
+// (plan.supervisor).
 Result<RunOutcome> launch_step(LaunchPlan& plan, const IdMaps& maps, const RunSpec& spec,
-                               const LogCallback& log, std::stop_token stop);
+                               const LogCallback& log, std::stop_token stop,
+                               std::optional<std::string>* refusal = nullptr);
 
 // What a kSetupError means to the user, with a hint that names the missing setting.
 Error explain_setup_error(const StatusMessage& message);

@@ -1,6 +1,7 @@
 // Executor over the built-in sandbox.
+#include "exec/sandbox/host_mode.h"
+#include "exec/sandbox/id_trouble.h"
 #include "exec/sandbox/launcher.h"
-#include "exec/sandbox/probe.h"
 
 namespace kasane::exec {
 namespace {
@@ -14,11 +15,28 @@ class SandboxExecutor : public Executor {
   Result<RunOutcome> run(const RunSpec& spec, const LogCallback& log,
                          std::stop_token stop) override {
     if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "the step was stopped");
-    auto launch = TRY(PreparedLaunch::make(spec, facts_));
-    return launch_step(launch->plan(), maps_, spec, log, std::move(stop));
+    CopiedTrees copies = TRY(CopiedTrees::make(spec, facts_.storage, facts_.userxattr));
+    auto launch = TRY(PreparedLaunch::make(spec, facts_, copies));
+    IdTrouble trouble;
+    const LogCallback watched = [&](std::string_view bytes, int stream) {
+      trouble.see(bytes);
+      log(bytes, stream);
+    };
+    RunOutcome outcome =
+        TRY(launch_step(launch->plan(), maps_, spec,
+                        maps_.single ? watched : log, std::move(stop)));
+    trouble.finish();
+    if (outcome.exit_status != 0 && !trouble.line().empty()) outcome.advice = advice(trouble.line());
+    TRY_CONTEXT(copies.finish(spec), "collect what RUN changed");
+    return outcome;
   }
 
  private:
+  std::string advice(const std::string& line) const {
+    return "only one user id can be used here, and the step wanted another one (\"" + line +
+           "\"); missing for more: " + maps_.remedy + "; or build as root";
+  }
+
   HostFacts facts_;
   IdMaps maps_;
 };
@@ -26,23 +44,9 @@ class SandboxExecutor : public Executor {
 }  // namespace
 
 Result<std::unique_ptr<Executor>> make_sandbox_executor(const std::string& store_directory) {
-  // Root with the needed capability is not probed by a mount: the step itself is the
-  // probe, and its errors carry the same hints.
-  SandboxMode mode = SandboxMode::kRoot;
-  IdMaps maps;
-  if (!is_privileged_root()) {
-    SandboxSupport support = probe_sandbox(store_directory);
-    if (support.mode == SandboxMode::kNone) {
-      Error error(ErrorKind::kUnsupported, "RUN is not possible on this host: " + support.reason);
-      std::string hint;
-      for (const std::string& item : support.missing) hint += (hint.empty() ? "" : "; ") + item;
-      return hint.empty() ? std::move(error) : std::move(error).hint("missing: " + hint);
-    }
-    mode = support.mode;
-    maps = load_id_maps();
-  }
-  HostFacts facts = TRY(collect_host_facts(mode));
-  return std::unique_ptr<Executor>(new SandboxExecutor(std::move(facts), std::move(maps)));
+  HostMode host = TRY(choose_host_mode(store_directory));
+  HostFacts facts = TRY(collect_host_facts(host.mode, host.storage));
+  return std::unique_ptr<Executor>(new SandboxExecutor(std::move(facts), std::move(host.maps)));
 }
 
 }  // namespace kasane::exec

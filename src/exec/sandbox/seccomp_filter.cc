@@ -1,9 +1,7 @@
 #include "exec/sandbox/seccomp_filter.h"
 
-#include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
-#include <sys/socket.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -15,43 +13,17 @@
 namespace kasane::exec {
 namespace {
 
-// CLONE_NEWNS, CGROUP, UTS, IPC, USER, PID and NET together.
-constexpr uint32_t kNamespaceFlags = 0x7e020000;
-constexpr uint32_t kX32Bit = 0x40000000;
-// PER_LINUX, PER_LINUX32, both with UNAME26, and "only ask".
-constexpr uint32_t kPersonalities[] = {0x0, 0x8, 0x20000, 0x20008, 0xffffffff};
-
 enum class Verdict { kDeny, kUnknown, kAllow, kClone, kSocket, kPersonality };
-
-// An ABI of this kernel: what seccomp_data.arch says and libseccomp's name for it. x32
-// shares the audit value of x86-64 and differs by a bit of the number.
-struct Abi {
-  uint32_t audit_arch;
-  uint32_t library_arch;
-  uint32_t number_base;
-};
-#if defined(__x86_64__)
-constexpr Abi kAbis[] = {{AUDIT_ARCH_X86_64, SCMP_ARCH_X86_64, 0},
-                         {AUDIT_ARCH_X86_64, SCMP_ARCH_X32, kX32Bit},
-                         {AUDIT_ARCH_I386, SCMP_ARCH_X86, 0}};
-#elif defined(__aarch64__)
-constexpr Abi kAbis[] = {{AUDIT_ARCH_AARCH64, SCMP_ARCH_AARCH64, 0},
-                         {AUDIT_ARCH_ARM, SCMP_ARCH_ARM, 0}};
-#elif defined(__riscv) && __riscv_xlen == 64
-constexpr Abi kAbis[] = {{AUDIT_ARCH_RISCV64, SCMP_ARCH_RISCV64, 0}};
-#else
-#error "tell seccomp_filter.cc the ABIs of this architecture"
-#endif
 
 using Rules = std::map<uint32_t, Verdict>;   // by call number
 using Starts = std::map<uint32_t, Verdict>;  // a verdict holds up to the next start
 
-void set_rule(Rules& rules, const Abi& abi, const char* name, Verdict verdict) {
+void set_rule(Rules& rules, const SeccompAbi& abi, const char* name, Verdict verdict) {
   int number = seccomp_syscall_resolve_name_arch(abi.library_arch, name);
   if (number >= 0) rules[static_cast<uint32_t>(number)] = verdict;
 }
 
-void add_rules(const Abi& abi, Rules& rules) {
+void add_rules(const SeccompAbi& abi, Rules& rules) {
   for (const char* name : always_allowed_syscalls()) set_rule(rules, abi, name, Verdict::kAllow);
   for (uint32_t number : allowed_modern_syscalls())
     rules[number | abi.number_base] = Verdict::kAllow;
@@ -65,7 +37,7 @@ void add_rules(const Abi& abi, Rules& rules) {
 Starts ranges_of(uint32_t audit_arch) {
   Rules rules;
   Starts starts{{0, Verdict::kDeny}};
-  for (const Abi& abi : kAbis) {
+  for (const SeccompAbi& abi : seccomp_abis()) {
     if (abi.audit_arch != audit_arch) continue;
     add_rules(abi, rules);
     starts[abi.number_base] = Verdict::kDeny;
@@ -115,18 +87,18 @@ void emit_verdict(Assembler& out, Verdict verdict) {
   if (verdict == Verdict::kDeny) return out.deny();
   out.load(low_half);
   if (verdict == Verdict::kClone) {
-    out.when(BPF_JSET, kNamespaceFlags);
+    out.when(BPF_JSET, kCloneNamespaceFlags);
     out.deny();
     return out.ret(SECCOMP_RET_ALLOW);
   }
   if (verdict == Verdict::kPersonality) {
-    for (uint32_t personality : kPersonalities) {
+    for (uint32_t personality : kAllowedPersonalities) {
       out.when(BPF_JEQ, personality);
       out.ret(SECCOMP_RET_ALLOW);
     }
     return out.deny();
   }
-  for (uint32_t family : {AF_ALG, AF_VSOCK}) {
+  for (uint32_t family : kDeniedSocketFamilies) {
     out.when(BPF_JEQ, family);
     out.deny();
   }
@@ -154,7 +126,7 @@ std::vector<sock_filter> build_seccomp_filter() {
   static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "args are read by their low half");
   Assembler out;
   uint32_t done_arch = 0;
-  for (const Abi& abi : kAbis) {
+  for (const SeccompAbi& abi : seccomp_abis()) {
     if (abi.audit_arch == done_arch) continue;
     done_arch = abi.audit_arch;
     std::vector<Range> ranges;

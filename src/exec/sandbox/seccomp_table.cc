@@ -1,7 +1,25 @@
 #include "exec/sandbox/seccomp_table.h"
 
+#include <linux/audit.h>
+#include <seccomp.h>
+
 namespace kasane::exec {
 namespace {
+
+#if defined(__x86_64__)
+constexpr uint32_t kX32Bit = 0x40000000;
+constexpr SeccompAbi kAbis[] = {
+    {AUDIT_ARCH_X86_64, SCMP_ARCH_X86_64, 0, "SCMP_ARCH_X86_64"},
+    {AUDIT_ARCH_X86_64, SCMP_ARCH_X32, kX32Bit, "SCMP_ARCH_X32"},
+    {AUDIT_ARCH_I386, SCMP_ARCH_X86, 0, "SCMP_ARCH_X86"}};
+#elif defined(__aarch64__)
+constexpr SeccompAbi kAbis[] = {{AUDIT_ARCH_AARCH64, SCMP_ARCH_AARCH64, 0, "SCMP_ARCH_AARCH64"},
+                                {AUDIT_ARCH_ARM, SCMP_ARCH_ARM, 0, "SCMP_ARCH_ARM"}};
+#elif defined(__riscv) && __riscv_xlen == 64
+constexpr SeccompAbi kAbis[] = {{AUDIT_ARCH_RISCV64, SCMP_ARCH_RISCV64, 0, "SCMP_ARCH_RISCV64"}};
+#else
+#error "tell seccomp_table.cc the ABIs of this architecture"
+#endif
 
 // clang-format off
 constexpr const char* kAlwaysAllowed[] = {
@@ -84,6 +102,8 @@ constexpr uint32_t kAllowedModern[] = {
 }  // namespace
 
 std::span<const char* const> always_allowed_syscalls() { return kAlwaysAllowed; }
+
+std::span<const SeccompAbi> seccomp_abis() { return kAbis; }
 
 std::span<const uint32_t> allowed_modern_syscalls() { return kAllowedModern; }
 

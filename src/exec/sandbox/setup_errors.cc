@@ -2,33 +2,25 @@
 #include <cerrno>
 #include <string_view>
 
-#include "base/fd.h"
+#include "exec/blockers.h"
 #include "exec/sandbox/launcher.h"
 
 namespace kasane::exec {
 namespace {
 
-bool setting_is(const char* path, std::string_view value) {
-  auto text = read_file(path, 4096);
-  return text && text->starts_with(value) && text->size() <= value.size() + 1;
-}
-
-// The sysctl that forbids user namespaces here; "" when none does.
-std::string userns_lock() {
-  if (setting_is("/proc/sys/user/max_user_namespaces", "0"))
-    return "user.max_user_namespaces is 0; set it to 10000 or so with sysctl";
-  if (setting_is("/proc/sys/kernel/unprivileged_userns_clone", "0"))
-    return "kernel.unprivileged_userns_clone is 0; set it to 1 with sysctl";
-  if (setting_is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"))
-    return "kernel.apparmor_restrict_unprivileged_userns is 1; set it to 0 with sysctl, or give "
-           "kasane an AppArmor profile that allows userns";
-  return "";
-}
-
 Error unsupported(int error, std::string what) {
   // The kind says "not possible on this host" whatever the errno is.
   Error reason = Error::from_errno(error, what);
   return Error(ErrorKind::kUnsupported, reason.message());
+}
+
+// Which ids this user lacks, in a step that needs more than there are.
+std::string id_hint() {
+  IdMaps maps = load_id_maps();
+  if (!maps.single)
+    return "the id is outside of the ranges in /etc/subuid and /etc/subgid; give the user more "
+           "ids there, or build as root";
+  return "only one user id can be used here; missing: " + maps.remedy;
 }
 
 std::string_view hint_for(std::string_view action, int error) {
@@ -64,8 +56,7 @@ Error explain_setup_error(const StatusMessage& message) {
   if (action.starts_with("switch to") && message.error == EINVAL)
     return unsupported(message.error, what)
         .hint(
-            "the id is outside of the range in /etc/subuid or /etc/subgid; give the user more "
-            "ids, or build as root");
+            id_hint());
   if (action.starts_with("mount below /proc"))
     return Error(ErrorKind::kInvalid, "mount target " + std::string(message.text) +
                                           " lies below /proc or /sys, which is not allowed");
@@ -73,8 +64,7 @@ Error explain_setup_error(const StatusMessage& message) {
       message.error == EINVAL)
     return unsupported(message.error, what)
         .hint(
-            "its uid or gid is not mapped for this user; give the user ids in /etc/subuid and "
-            "/etc/subgid, use uid=0 and gid=0, or build as root");
+            id_hint() + ", or use uid=0 and gid=0");
   if (action == "set ulimit")
     return Error(ErrorKind::kInvalid, "ulimit " + std::string(message.text) +
                                           ": the value is above the hard limit of this host");
@@ -91,8 +81,10 @@ Error explain_setup_error(const StatusMessage& message) {
 
 Error explain_clone_error(int error) {
   Error reason = unsupported(error, "create namespaces for RUN");
-  std::string lock = userns_lock();
-  if (!lock.empty()) return std::move(reason).hint(lock);
+  std::string blockers;
+  for (const std::string& item : userns_blockers())
+    blockers += (blockers.empty() ? "" : "; ") + item;
+  if (!blockers.empty()) return std::move(reason).hint(std::move(blockers));
   if (error == ENOSPC)
     return std::move(reason).hint(
         "a limit in /proc/sys/user/max_*_namespaces is reached; raise it with sysctl");

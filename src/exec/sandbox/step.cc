@@ -31,10 +31,7 @@ void set_default_limits() {
   ::setrlimit(RLIMIT_CORE, &core);
   rlimit files;
   if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
-  constexpr rlim_t kHardFiles = 1048576;
-  constexpr rlim_t kSoftFiles = 1024;
-  if (files.rlim_max > kHardFiles) files.rlim_max = kHardFiles;
-  files.rlim_cur = files.rlim_max < kSoftFiles ? files.rlim_max : kSoftFiles;
+  files = default_file_limit(files);
   ::setrlimit(RLIMIT_NOFILE, &files);
 }
 
@@ -46,20 +43,6 @@ void set_limits(const Reporter& report, const LaunchPlan& plan) {
     if (::setrlimit(static_cast<__rlimit_resource>(limit.resource), &value) != 0)
       report.fail("set ulimit", limit.name, errno);
   }
-}
-
-// Into the cgroups of the step, which then look like the root of the hierarchy to it. It has
-// one thread, so the slow way of moving processes is not needed.
-void enter_groups(const Reporter& report, const LaunchPlan& plan, bool in_group) {
-  for (size_t i = 0; i < plan.group_count; ++i) {
-    const GroupPlan& group = plan.groups[i];
-    if ((group.v2 && in_group) || ::write(group.enter_fd, "0", 1) == 1) continue;
-    FixedText<256> note;
-    note.add("a limit was not applied: the step could not enter the cgroup ").add(group.name);
-    note.add(": error ").add_number(static_cast<uint64_t>(errno));
-    report.send(Reporter::make(StatusMessage::Kind::kLimitNote, "", note.view()));
-  }
-  if (plan.group_count > 0) (void)::unshare(CLONE_NEWCGROUP);
 }
 
 // The terminal becomes the three standard streams and controls the new session.
@@ -154,9 +137,31 @@ uint64_t default_capabilities() {
   return mask;
 }
 
+rlimit default_file_limit(rlimit inherited) {
+  constexpr rlim_t kHard = 1048576;
+  constexpr rlim_t kSoft = 1024;
+  rlimit files;
+  files.rlim_max = inherited.rlim_max < kHard ? inherited.rlim_max : kHard;
+  files.rlim_cur = files.rlim_max < kSoft ? files.rlim_max : kSoft;
+  return files;
+}
+
+void enter_groups(const Reporter& report, const LaunchPlan& plan, bool in_group) {
+  for (size_t i = 0; i < plan.group_count; ++i) {
+    const GroupPlan& group = plan.groups[i];
+    if ((group.v2 && in_group) || ::write(group.enter_fd, "0", 1) == 1) continue;
+    FixedText<256> note;
+    note.add("a limit was not applied: the step could not enter the cgroup ").add(group.name);
+    note.add(": error ").add_number(static_cast<uint64_t>(errno));
+    report.send(Reporter::make(StatusMessage::Kind::kLimitNote, "", note.view()));
+  }
+}
+
 void run_step(const Reporter& report, const LaunchPlan& plan, int cwd_fd, bool in_group) {
   reset_signal_handlers();
   enter_groups(report, plan, in_group);
+  // They look like the root of the hierarchy to the step then.
+  if (plan.group_count > 0) (void)::unshare(CLONE_NEWCGROUP);
   ::setsid();
   set_limits(report, plan);
   if (::fchdir(cwd_fd) != 0) report.fail("enter working directory", plan.cwd, errno);

@@ -2,6 +2,8 @@
 // clone and exec.
 #pragma once
 
+#include <sys/resource.h>
+
 #include "exec/sandbox/child_support.h"
 #include "exec/sandbox/launch_plan.h"
 
@@ -9,6 +11,13 @@ namespace kasane::exec {
 
 // The 14 capabilities that Docker and BuildKit give (reference N04).
 uint64_t default_capabilities();
+
+// RLIMIT_NOFILE of a step that asks for none, under the builder's. RLIMIT_CORE is 0 then.
+rlimit default_file_limit(rlimit inherited);
+
+// Moves this process, which has one thread, into the plan's cgroups, apart from those of v2 when
+// it is in them already (`in_group`). What cannot be applied is told as kLimitNote.
+void enter_groups(const Reporter& report, const LaunchPlan& plan, bool in_group);
 
 // Becomes the step. `cwd_fd` is the working directory inside the image; `in_group`: it is in
 // the cgroup (v2) of the plan already. All signals are blocked. Failures before exec are

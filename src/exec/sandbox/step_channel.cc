@@ -143,8 +143,7 @@ class Pump {
         requests_(requests),
         relay_(relay),
         input_(options.stdin_fd.value_or(-1), &channel.in.write_end) {
-    polls_[kOut] = {channel.out.read_end.get(), POLLIN, 0};
-    polls_[kErr] = {channel.err.read_end.get(), POLLIN, 0};
+    poll_outputs();
     polls_[kStatus] = {channel.status.read_end.get(), POLLIN, 0};
     polls_[kStop] = {requests.fd(), POLLIN, 0};
     if (options.time_limit_ns != 0)
@@ -166,7 +165,9 @@ class Pump {
         if (polls_[i].revents != 0 && !drain_once(polls_[i].fd, i + 1, log_) &&
             (polls_[i].revents & POLLHUP) != 0)
           polls_[i].fd = -1;
+      const bool before = channel_.started;
       if (polls_[kStatus].revents != 0 && !take_status()) break;
+      if (channel_.started && !before) poll_outputs();
     }
     drain_rest();
     return {};
@@ -174,6 +175,11 @@ class Pump {
 
  private:
   enum { kOut, kErr, kStatus, kStop, kInput, kStepInput, kPty, kMaster, kTyped, kCount };
+
+  void poll_outputs() {
+    polls_[kOut] = {channel_.started ? channel_.out.read_end.get() : -1, POLLIN, 0};
+    polls_[kErr] = {channel_.started ? channel_.err.read_end.get() : -1, POLLIN, 0};
+  }
 
   void prepare() {
     polls_[kInput] = {input_.source_fd(), POLLIN, 0};
@@ -258,12 +264,15 @@ class Pump {
     if (message.kind == StatusMessage::Kind::kSetupError) channel_.setup_error = message;
     if (message.kind == StatusMessage::Kind::kExecError) channel_.exec_error = message;
     if (message.kind == StatusMessage::Kind::kLimitNote) channel_.limit_note = message;
+    if (message.kind == StatusMessage::Kind::kRuntimeError) channel_.runtime_error = message;
+    if (message.kind == StatusMessage::Kind::kStarted) channel_.started = true;
     if (message.kind == StatusMessage::Kind::kExit) channel_.exit = message;
     return true;
   }
 
   // Bounded: what is in the pipes when all processes are dead, never an endless writer.
   void drain_rest() {
+    if (!channel_.started) return;
     constexpr int kMaxReads = 64;
     for (int i = 0; i < kMaxReads && relay_ != nullptr && relay_->take_output(); ++i) {
     }

@@ -29,6 +29,8 @@ struct Channel {
   std::optional<StatusMessage> exec_error;
   std::optional<StatusMessage> exit;
   std::optional<StatusMessage> limit_note;
+  std::optional<StatusMessage> runtime_error;
+  bool started = true;     // what comes through `out` and `err` is the step's
   bool stopped = false;    // `stop` or `kill` was requested
   bool timed_out = false;  // the time limit ended the step
 };

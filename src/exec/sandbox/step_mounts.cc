@@ -167,7 +167,16 @@ class StepMounts {
     return upper;
   }
 
+  // A copy in place of an overlay (storage modes without the kernel's).
+  void mount_directory(const MountPlan& mount) {
+    int root = ::open(mount.view_root, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (root < 0) report_.fail("open", mount.view_root, errno);
+    put_sub_path(root, mount);
+    ::close(root);
+  }
+
   void mount_view(const MountPlan& mount) {
+    if (mount.view_root != nullptr) return mount_directory(mount);
     need_staging();
     Path empty, place;
     staging_path(empty, "empty");

@@ -1,6 +1,7 @@
 #include "exec/sandbox/stub_journal.h"
 
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -40,7 +41,9 @@ constexpr int kDirectoryFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
 }  // namespace
 
-void StubJournal::begin(const Reporter& report, int root_fd, int upper_fd) {
+void StubJournal::begin(const Reporter& report, int root_fd, int upper_fd, Storage storage) {
+  in_place_ = storage == Storage::kCopy;
+  fuse_ = storage == Storage::kFuseOverlay;
   root_mount_id_ = mount_id(root_fd);
   struct stat st;
   if (::fstat(root_fd, &st) != 0) report.fail("stat", "the root of the image", errno);
@@ -121,10 +124,25 @@ void StubJournal::seal(const Reporter& report) {
     if (i > 0) {
       entry.upper_fd = ::openat(directories_[entry.parent].upper_fd, entry.name, kDirectoryFlags);
       if (entry.upper_fd < 0) report.fail("open in the upper directory", entry.name, errno);
-      ::close(entry.merged_fd);
-      entry.merged_fd = -1;
+      if (!in_place_) {
+        ::close(entry.merged_fd);
+        entry.merged_fd = -1;
+      }
     }
     if (::fstat(entry.upper_fd, &entry.sealed) != 0) report.fail("stat", entry.name, errno);
+  }
+}
+
+bool StubJournal::is_untouched(const Directory& entry) {
+  return same_time(entry.found.st_ctim, entry.sealed.st_ctim) &&
+         same_time(entry.found.st_mtim, entry.sealed.st_mtim);
+}
+
+void StubJournal::write_untouched(int fd) const {
+  for (size_t i = 0; i < directory_count_; ++i) {
+    if (directories_[i].created || !is_untouched(directories_[i])) continue;
+    const uint64_t inode = directories_[i].found.st_ino;
+    (void)!::write(fd, &inode, sizeof inode);
   }
 }
 
@@ -136,15 +154,29 @@ bool StubJournal::remove_if_untouched(const Directory& entry) {
   if (!in_place || !same_owner(entry.found, entry.sealed)) return false;
   // Our own directory goes whenever it is empty; a copied-up one only when nothing at
   // all was done to it, because "created and deleted a file" is a change of its times.
-  bool untouched = same_time(entry.found.st_ctim, entry.sealed.st_ctim) &&
-                   same_time(entry.found.st_mtim, entry.sealed.st_mtim);
-  if (!entry.created && !untouched) return false;
+  if (!entry.created && (in_place_ || !is_untouched(entry))) return false;
+  if (entry.created && fuse_)  // it marks new directories by files
+    for (const char* mark : {".wh..wh..opq", ".wh..opq"}) ::unlinkat(entry.upper_fd, mark, 0);
   return ::unlinkat(parent_fd, entry.name, AT_REMOVEDIR) == 0;
+}
+
+// Without an overlay the mount points of the step and the files to remove are the same
+// objects, and the kernel keeps a mount point (EBUSY).
+void StubJournal::unmount_stubs() {
+  const auto unmount = [this](size_t parent, const char* name) {
+    if (::fchdir(directories_[parent].merged_fd) != 0) return;
+    while (::umount2(name, MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
+    }
+  };
+  for (size_t i = 0; i < file_count_; ++i) unmount(files_[i].parent, files_[i].name);
+  for (size_t i = 1; i < directory_count_; ++i)
+    if (directories_[i].created) unmount(directories_[i].parent, directories_[i].name);
 }
 
 void StubJournal::clean_up(const char* const* covered, size_t covered_count) {
   for (size_t i = 0; i < directory_count_; ++i)
     ::fstat(directories_[i].upper_fd, &directories_[i].found);
+  if (in_place_) unmount_stubs();
   for (size_t i = 0; i < file_count_; ++i) {
     int parent_fd = directories_[files_[i].parent].upper_fd;
     struct stat st;

@@ -12,6 +12,7 @@
 
 #include <string_view>
 
+#include "exec/executor.h"
 #include "exec/sandbox/child_support.h"
 
 namespace kasane::exec {
@@ -20,7 +21,8 @@ class StubJournal {
  public:
   // root_fd: the merged root (O_RDONLY); upper_fd: the upper directory itself. Both stay
   // open as long as the journal is used.
-  void begin(const Reporter& report, int root_fd, int upper_fd);
+  // kCopy: root and upper directory are the same; nothing of the image is removed.
+  void begin(const Reporter& report, int root_fd, int upper_fd, Storage storage);
 
   // Creates `name` as an empty file or a directory in the directory `parent_fd`, whose
   // symlink-free path in the image is `parent_path` ("" for the root). Recorded only
@@ -34,6 +36,10 @@ class StubJournal {
   // Removes what is still an untouched stub. The tree must be quiet. `covered` are
   // names in the upper root that were made before the mount and were never visible.
   void clean_up(const char* const* covered, size_t covered_count);
+
+  // After clean_up: writes the inode (uint64_t) of every directory whose change time moved
+  // by our own hands only.
+  void write_untouched(int fd) const;
 
  private:
   static constexpr size_t kMaxDirectories = 256;
@@ -57,12 +63,16 @@ class StubJournal {
   size_t slot_for(const Reporter& report, std::string_view path);
   size_t add_directory(const Reporter& report, size_t parent, std::string_view name, bool created);
   bool remove_if_untouched(const Directory& directory);
+  static bool is_untouched(const Directory& directory);
+  void unmount_stubs();
 
   Directory directories_[kMaxDirectories];
   File files_[kMaxFiles];
   size_t directory_count_ = 0;
   size_t file_count_ = 0;
   uint64_t root_mount_id_ = 0;
+  bool in_place_ = false;
+  bool fuse_ = false;
 };
 
 }  // namespace kasane::exec

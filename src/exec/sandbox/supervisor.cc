@@ -18,17 +18,22 @@
 
 #include <cerrno>
 
+#include "exec/sandbox/fuse_overlay.h"
 #include "exec/sandbox/image_root.h"
 #include "exec/sandbox/step.h"
 #include "exec/sandbox/system_mounts.h"
 #include "exec/sandbox/terminal.h"
 #include "exec/sandbox/tree_walk.h"
 
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
+
 namespace kasane::exec {
 namespace {
 
 void keep_only_our_descriptors(const LaunchPlan& plan) {
-  int keep[8 + 3 * kMaxStepGroups] = {};
+  int keep[9 + 3 * kMaxStepGroups] = {};
   size_t count = 0;
   auto add = [&](int fd) {
     if (fd < 0) return;
@@ -37,7 +42,7 @@ void keep_only_our_descriptors(const LaunchPlan& plan) {
     keep[at] = fd;
   };
   for (int fd : {plan.status_fd, plan.control_fd, plan.builder_fd, plan.stdin_fd, plan.stdout_fd,
-                 plan.stderr_fd, plan.pty_fd})
+                 plan.stderr_fd, plan.pty_fd, plan.stdout_read_fd, plan.stderr_read_fd})
     add(fd);
   for (size_t i = 0; i < plan.group_count; ++i)
     for (int fd : {plan.groups[i].enter_fd, plan.groups[i].directory_fd, plan.groups[i].parent_fd})
@@ -52,7 +57,8 @@ void kill_the_rest() {
   }
 }
 
-// When the builder is dead nobody else takes the step's cgroups away.
+}  // namespace
+
 void end_if_orphaned(const LaunchPlan& plan) {
   pollfd builder{plan.builder_fd, POLLIN, 0};
   if (::poll(&builder, 1, 0) <= 0) return;
@@ -67,6 +73,8 @@ void end_if_orphaned(const LaunchPlan& plan) {
     }
   ::_exit(125);
 }
+
+namespace {
 
 // A signal handler can reach nothing but statics; this process has one plan.
 const LaunchPlan* g_plan = nullptr;
@@ -135,6 +143,8 @@ void settle(const Reporter& report, const LaunchPlan& plan) {
   ::prctl(PR_SET_DUMPABLE, 0);
   ::setsid();
   ::umask(022);
+  // For the step: this process keeps its own. Optional in kernels, and from Linux 5.6 on.
+  ::unshare(CLONE_NEWTIME);
   rlimit files;  // one descriptor per layer
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
     files.rlim_cur = files.rlim_max;
@@ -202,15 +212,33 @@ void add_home(const LaunchPlan& plan) {
   plan.env[plan.env_count + 1] = nullptr;
 }
 
-// Returns the descriptor of the step's working directory.
-int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
+// What is mounted stays with the other members of the mount namespace; this process goes on
+// in one of its own, where the old root's descriptor leads nowhere.
+int leave_mounts_behind(const Reporter& report, const LaunchPlan& plan) {
+  if (::unshare(CLONE_NEWNS) != 0) report.fail("make", "a mount namespace", errno);
+  int root_fd = ::open(plan.upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (root_fd < 0) report.fail("open", plan.upper, errno);
+  return root_fd;
+}
+
+RootPlan root_plan_of(const LaunchPlan& plan) {
+  RootPlan root{plan.lowers, plan.lower_count, plan.upper, plan.work, plan.userxattr};
+  root.devices = plan.insecure && !plan.user_namespace;
+  root.copied_root = plan.copied_root;
+  return root;
+}
+
+void make_mounts_private(const Reporter& report) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     report.fail("make private", "the mounts", errno);
-  RootPlan root_plan{plan.lowers, plan.lower_count, plan.upper,
-                     plan.work,   plan.userxattr,   plan.insecure && !plan.user_namespace};
-  ImageRoot root = mount_image_root(report, root_plan);
-  plan.stubs->begin(report, root.root_fd, root.upper_fd);
+}
+
+// The sandbox around a mounted image, and this process in it. Returns the descriptor of the
+// step's working directory.
+int enter_sandbox(const Reporter& report, const LaunchPlan& plan, ImageRoot root) {
+  plan.stubs->begin(report, root.root_fd, root.upper_fd, plan.storage);
   mount_system(report, plan, root.root_fd);
+  if (plan.supervisor != nullptr) root.root_fd = leave_mounts_behind(report, plan);
   enter_image_root(report, root.root_fd);
   if (::sethostname(plan.hostname, std::strlen(plan.hostname)) != 0)
     report.fail("set host name", plan.hostname, errno);
@@ -228,6 +256,15 @@ int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
   }
   return cwd_fd;
 }
+
+}  // namespace
+
+int make_sandbox(const Reporter& report, const LaunchPlan& plan) {
+  make_mounts_private(report);
+  return enter_sandbox(report, plan, mount_image_root(report, root_plan_of(plan)));
+}
+
+namespace {
 
 // Reaps what has ended; true when the step itself was among it.
 bool reap(pid_t step, int& step_status) {
@@ -253,15 +290,16 @@ bool take_control(const LaunchPlan& plan, pid_t step) {
 }
 
 // Returns the step's wait status; ends this process, and with it the pid namespace,
-// when the builder has died. SIGCHLD is blocked, so none is lost.
-int wait_for_step(const Reporter& report, const LaunchPlan& plan, pid_t step) {
+// when the builder has died. SIGCHLD is blocked, so none is lost. `control_fd`: plan.control_fd,
+// or -1 where another process serves it.
+int wait_for_step(const Reporter& report, const LaunchPlan& plan, pid_t step, int control_fd) {
   sigset_t child_signal;
   sigemptyset(&child_signal);
   sigaddset(&child_signal, SIGCHLD);
   int signals = ::signalfd(-1, &child_signal, SFD_CLOEXEC | SFD_NONBLOCK);
   if (signals < 0) report.fail("create", "a signalfd", errno);
   pollfd polls[3] = {
-      {signals, POLLIN, 0}, {plan.builder_fd, POLLIN, 0}, {plan.control_fd, POLLIN, 0}};
+      {signals, POLLIN, 0}, {plan.builder_fd, POLLIN, 0}, {control_fd, POLLIN, 0}};
   int status = 0;
   while (!reap(step, status)) {
     if (::poll(polls, 3, -1) < 0) continue;
@@ -288,22 +326,32 @@ pid_t start_step(const Reporter& report, const LaunchPlan& plan, int cwd_fd) {
   return step;
 }
 
+// Takes the stubs away and says which directories only they had changed.
+void clean_up_stubs(const LaunchPlan& plan, int untouched_fd) {
+  const bool copied = plan.copied_root != nullptr;
+  plan.stubs->clean_up(kShapedDirectories,
+                       copied ? 0 : sizeof kShapedDirectories / sizeof kShapedDirectories[0]);
+  if (untouched_fd >= 0) plan.stubs->write_untouched(untouched_fd);
+}
+
+}  // namespace
+
 uint64_t nanoseconds(const timeval& time) {
   return static_cast<uint64_t>(time.tv_sec) * 1000000000 +
          static_cast<uint64_t>(time.tv_usec) * 1000;
 }
 
-}  // namespace
-
-uint64_t supervisor_namespaces(const LaunchPlan& plan) {
-  uint64_t flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-  if (plan.user_namespace) flags |= CLONE_NEWUSER;
-  if (plan.own_network) flags |= CLONE_NEWNET;
-  return flags;
+uint64_t step_namespaces(const LaunchPlan& plan) {
+  return CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP |
+         (plan.own_network ? CLONE_NEWNET : 0);
 }
 
-void supervise(const LaunchPlan& plan) {
-  Reporter report(plan.status_fd);
+uint64_t supervisor_namespaces(const LaunchPlan& plan) {
+  uint64_t flags = CLONE_NEWNS | (plan.user_namespace ? CLONE_NEWUSER : 0);
+  return flags | (plan.supervisor != nullptr ? CLONE_NEWPID : step_namespaces(plan));
+}
+
+void begin_supervision(const Reporter& report, const LaunchPlan& plan) {
   reset_signal_handlers();
   handle_death_signal(plan);
   arm_death_signal(report, plan);
@@ -311,30 +359,85 @@ void supervise(const LaunchPlan& plan) {
   wipe_secrets(plan);
   wait_for_parent(plan);
   settle(report, plan);
-  int cwd_fd = make_sandbox(report, plan);
+}
 
+void end_supervision(const Reporter& report, const LaunchPlan& plan, int status,
+                     const rusage& usage, int untouched_fd) {
+  kill_the_rest();
+  clean_up_stubs(plan, untouched_fd);
+  end_if_orphaned(plan);
+  rusage children;
+  std::memset(&children, 0, sizeof children);
+  ::getrusage(RUSAGE_CHILDREN, &children);
+  long peak = children.ru_maxrss > usage.ru_maxrss ? children.ru_maxrss : usage.ru_maxrss;
+  StatusMessage message = Reporter::make(StatusMessage::Kind::kExit, "", "");
+  message.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  message.exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  message.user_ns = nanoseconds(children.ru_utime) + nanoseconds(usage.ru_utime);
+  message.system_ns = nanoseconds(children.ru_stime) + nanoseconds(usage.ru_stime);
+  message.max_rss_bytes = static_cast<uint64_t>(peak) * 1024;
+  report.send(message);
+  ::_exit(0);
+}
+
+namespace {
+
+// Everything from the merged root on. Ends the process, which is pid 1 of the step.
+[[noreturn]] void run_in_root(const Reporter& report, const LaunchPlan& plan,
+                              const ImageRoot& root) {
+  int untouched_fd = -1;
+  if (plan.untouched_file != nullptr) {
+    untouched_fd = ::open(plan.untouched_file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (untouched_fd < 0) report.fail("create", plan.untouched_file, errno);
+  }
+  int cwd_fd = enter_sandbox(report, plan, root);
   if (plan.pty_master != nullptr && !send_master(plan.pty_fd, *plan.pty_master))
     report.fail("hand over", "the terminal of the step", errno);
   pid_t step = start_step(report, plan, cwd_fd);
   if (plan.stdin_fd >= 0) ::close(plan.stdin_fd);
   if (plan.pty_master != nullptr) ::close(*plan.pty_master);
-  int status = wait_for_step(report, plan, step);
-  kill_the_rest();
-  plan.stubs->clean_up(kShapedDirectories,
-                       sizeof kShapedDirectories / sizeof kShapedDirectories[0]);
-  end_if_orphaned(plan);
+  int status = wait_for_step(report, plan, step, plan.control_fd);
+  rusage none;  // it was a child, so the sum over children has it
+  std::memset(&none, 0, sizeof none);
+  end_supervision(report, plan, status, none, untouched_fd);
+}
 
-  rusage usage;
-  std::memset(&usage, 0, sizeof usage);
-  ::getrusage(RUSAGE_CHILDREN, &usage);
-  StatusMessage message = Reporter::make(StatusMessage::Kind::kExit, "", "");
-  message.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-  message.exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-  message.user_ns = nanoseconds(usage.ru_utime);
-  message.system_ns = nanoseconds(usage.ru_stime);
-  message.max_rss_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
-  report.send(message);
-  ::_exit(0);
+// fuse-overlayfs serves from here, where the host's root is still "/", and the step gets
+// a pid and a mount namespace of its own below: it cannot see or end its file system.
+[[noreturn]] void serve_fuse_root(const Reporter& report, const LaunchPlan& plan) {
+  RootPlan root = root_plan_of(plan);
+  int upper_fd = prepare_upper(report, root);
+  const char* empty_lower[] = {plan.upper};
+  if (root.lower_count == 0) {
+    mount_empty_lower(report, plan.upper);
+    root.lowers = empty_lower;
+    root.lower_count = 1;
+  }
+  FuseDaemon daemon = start_fuse_overlay(report, root, upper_fd, plan.fuse_overlayfs);
+  int root_fd = open_fuse_root(report, daemon);
+  pid_t inner = clone_process(CLONE_NEWPID | CLONE_NEWNS, nullptr);
+  if (inner < 0) report.fail("fork", "the supervisor of the step", errno);
+  if (inner == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ::setsid();
+    make_mounts_private(report);
+    // Opened anew: a mount of the other namespace cannot become "/" of this one.
+    run_in_root(report, plan, {open_fuse_root(report, daemon), upper_fd});
+  }
+  if (plan.stdin_fd >= 0) ::close(plan.stdin_fd);
+  int status = wait_for_step(report, plan, inner, -1);
+  stop_fuse_overlay(report, root_fd, daemon);
+  ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 125);
+}
+
+}  // namespace
+
+void supervise(const LaunchPlan& plan) {
+  Reporter report(plan.status_fd);
+  begin_supervision(report, plan);
+  make_mounts_private(report);
+  if (plan.storage == Storage::kFuseOverlay) serve_fuse_root(report, plan);
+  run_in_root(report, plan, mount_image_root(report, root_plan_of(plan)));
 }
 
 }  // namespace kasane::exec

@@ -30,6 +30,8 @@ class SandboxTest : public ::testing::Test {
   std::string add_layer();
   // A spec that runs `script` with /bin/sh in all layers, as root, in a new upper.
   RunSpec shell(const std::string& script);
+  // These tests run with an OCI runtime (KASANE_TEST_RUNTIME).
+  static bool with_oci_runtime();
   StepResult run(const RunSpec& spec, std::stop_token stop = {});
   StepResult sh(const std::string& script) { return run(shell(script)); }
   // Every path below the last upper directory: "d etc", "f etc/x", "w etc/gone", sorted;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "exec/sandbox/testing.h"
@@ -44,13 +45,18 @@ std::string slurp(const std::string& path) {
   return text ? *text : "<" + text.error().full_message() + ">";
 }
 
+bool SandboxTest::with_oci_runtime() { return std::getenv("KASANE_TEST_RUNTIME") != nullptr; }
+
 void SandboxTest::SetUp() {
   if (::access(kBusybox, X_OK) != 0) GTEST_SKIP() << "needs busybox-static in /bin/busybox";
   auto directory = TempDir::make("kasane-exec");
   ASSERT_TRUE(directory) << directory.error().full_message();
   directory_ = std::make_unique<TempDir>(std::move(*directory));
   ASSERT_EQ(::chmod(directory_->path().c_str(), 0755), 0);
-  auto executor = make_sandbox_executor(directory_->path());
+  // The same tests with an OCI runtime: the "exec.oci_*" tests of CTest.
+  const char* runtime = std::getenv("KASANE_TEST_RUNTIME");
+  auto executor = runtime != nullptr ? make_oci_executor(directory_->path(), runtime)
+                                     : make_sandbox_executor(directory_->path());
   if (!executor) GTEST_SKIP() << executor.error().full_message() << executor.error().hint_text();
   executor_ = std::move(*executor);
   base_ = add_layer();
