@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <thread>
 
 namespace kasane::exec {
 namespace {
@@ -61,52 +62,90 @@ class InputRelay {
   std::string pending_;
 };
 
-// Requests of other threads, as something that poll(2) sees.
-class StopEvent {
+void send_control(Channel& channel, uint8_t byte) {
+  (void)!::write(channel.control.write_end.get(), &byte, 1);
+}
+
+Result<UniqueFd> open_event() {
+  UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd) return Error::from_errno(errno, "create an eventfd for RUN");
+  return fd;
+}
+
+// Requests of other threads. They are carried out at once, by those threads, since the pump
+// may wait for a reader of the output; then the pump hears of them through fd().
+class StopRequests {
  public:
-  static Result<UniqueFd> open() {
-    UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!fd) return Error::from_errno(errno, "create an eventfd for RUN");
-    return fd;
-  }
-  StopEvent(UniqueFd fd, const PumpOptions& options)
+  StopRequests(UniqueFd fd, const PumpOptions& options, Channel& channel,
+               const std::function<void()>& kill_supervisor)
       : fd_(std::move(fd)),
-        on_stop_(options.stop, Add{fd_.get(), kStop}),
-        on_kill_(options.kill, Add{fd_.get(), kKill}) {}
+        on_stop_(options.stop,
+                 [this, &channel] {
+                   send_control(channel, control_byte(SIGTERM, true));
+                   notify();
+                 }),
+        on_kill_(options.kill, [this, &kill_supervisor] {
+          kill_supervisor();
+          notify();
+        }) {}
   int fd() const { return fd_.get(); }
-  void take(bool& stop, bool& kill) {
-    uint64_t value = 0;
-    if (::read(fd_.get(), &value, sizeof value) != sizeof value) return;
-    stop = true;
-    kill = value >= kKill;
+  void take() {
+    uint64_t value;
+    (void)!::read(fd_.get(), &value, sizeof value);
   }
 
  private:
-  static constexpr uint64_t kStop = 1, kKill = uint64_t{1} << 32;
-  struct Add {
-    int fd;
-    uint64_t value;
-    void operator()() const { (void)!::write(fd, &value, sizeof value); }
-  };
+  void notify() {
+    const uint64_t one = 1;
+    (void)!::write(fd_.get(), &one, sizeof one);
+  }
   UniqueFd fd_;
-  std::stop_callback<Add> on_stop_, on_kill_;
+  std::stop_callback<std::function<void()>> on_stop_, on_kill_;
+};
+
+// Passes the caller's signals on, on a thread of its own for the same reason.
+class SignalForwarder {
+ public:
+  SignalForwarder(int source, UniqueFd wake, Channel& channel)
+      : source_(source), wake_(std::move(wake)), channel_(channel), thread_([this] { run(); }) {}
+  SignalForwarder(const SignalForwarder&) = delete;
+  SignalForwarder& operator=(const SignalForwarder&) = delete;
+  ~SignalForwarder() {
+    const uint64_t one = 1;
+    (void)!::write(wake_.get(), &one, sizeof one);
+    thread_.join();
+  }
+
+ private:
+  void run() {
+    pollfd polls[2] = {{source_, POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+    while (::poll(polls, 2, -1) < 0 || polls[1].revents == 0) {
+      uint8_t numbers[64];
+      ssize_t n = polls[0].revents != 0 ? ::read(source_, numbers, sizeof numbers) : -1;
+      if (n == 0) polls[0].fd = -1;
+      for (ssize_t i = 0; i < n; ++i) send_control(channel_, control_byte(numbers[i], false));
+    }
+  }
+  int source_;
+  UniqueFd wake_;
+  Channel& channel_;
+  std::thread thread_;
 };
 
 class Pump {
  public:
   Pump(Channel& channel, const PumpOptions& options, const LogCallback& log,
-       const std::function<void()>& kill_supervisor, StopEvent& event, TerminalRelay* relay)
+       const std::function<void()>& kill_supervisor, StopRequests& requests, TerminalRelay* relay)
       : channel_(channel),
         options_(options),
         log_(log),
         kill_supervisor_(kill_supervisor),
-        event_(event),
+        requests_(requests),
         relay_(relay),
         input_(options.stdin_fd.value_or(-1), &channel.in.write_end) {
     poll_outputs();
     polls_[kStatus] = {channel.status.read_end.get(), POLLIN, 0};
-    polls_[kStop] = {event.fd(), POLLIN, 0};
-    polls_[kSignal] = {options.signal_fd.value_or(-1), POLLIN, 0};
+    polls_[kStop] = {requests.fd(), POLLIN, 0};
     if (options.time_limit_ns != 0)
       time_limit_ = Clock::now() + std::chrono::nanoseconds(options.time_limit_ns);
   }
@@ -121,7 +160,6 @@ class Pump {
       idle_ = serve_terminal();
       serve_input();
       if (polls_[kStop].revents != 0) stop();
-      if (polls_[kSignal].revents != 0) forward_signals();
       watch_clock();
       for (int i : {kOut, kErr})
         if (polls_[i].revents != 0 && !drain_once(polls_[i].fd, i + 1, log_) &&
@@ -136,7 +174,7 @@ class Pump {
   }
 
  private:
-  enum { kOut, kErr, kStatus, kStop, kSignal, kInput, kStepInput, kPty, kMaster, kTyped, kCount };
+  enum { kOut, kErr, kStatus, kStop, kInput, kStepInput, kPty, kMaster, kTyped, kCount };
 
   void poll_outputs() {
     polls_[kOut] = {channel_.started ? channel_.out.read_end.get() : -1, POLLIN, 0};
@@ -188,27 +226,14 @@ class Pump {
     if (polls_[kInput].revents != 0) input_.take();
   }
 
-  void control(uint8_t byte) { (void)!::write(channel_.control.write_end.get(), &byte, 1); }
-
-  void ask_to_end() {
-    if (kill_at_) return;
-    control(control_byte(SIGTERM, true));
-    kill_at_ = Clock::now() + kStopGrace;
+  void expect_end() {
+    if (!kill_at_) kill_at_ = Clock::now() + kStopGrace;
   }
 
   void stop() {
-    bool stop = false, kill = false;
-    event_.take(stop, kill);
-    channel_.stopped = channel_.stopped || stop;
-    if (stop) ask_to_end();
-    if (kill) kill_supervisor_();
-  }
-
-  void forward_signals() {
-    uint8_t numbers[64];
-    ssize_t n = ::read(polls_[kSignal].fd, numbers, sizeof numbers);
-    if (n == 0) polls_[kSignal].fd = -1;
-    for (ssize_t i = 0; i < n; ++i) control(control_byte(numbers[i], false));
+    requests_.take();
+    channel_.stopped = true;
+    expect_end();
   }
 
   void watch_clock() {
@@ -216,13 +241,14 @@ class Pump {
     if (time_limit_ && now >= *time_limit_) {
       time_limit_.reset();
       channel_.timed_out = !channel_.exit.has_value();
-      if (channel_.timed_out) ask_to_end();
+      if (channel_.timed_out && !kill_at_) send_control(channel_, control_byte(SIGTERM, true));
+      if (channel_.timed_out) expect_end();
     }
     if (!kill_at_ || now < *kill_at_) return;
     // A step that timed out is kept to be looked at: the supervisor tidies its files up. It
     // has as long as the step had.
     if (channel_.timed_out && !channel_.stopped && !killed_)
-      control(control_byte(SIGKILL, true));
+      send_control(channel_, control_byte(SIGKILL, true));
     else
       kill_supervisor_();
     killed_ = true;
@@ -260,7 +286,7 @@ class Pump {
   const PumpOptions& options_;
   const LogCallback& log_;
   const std::function<void()>& kill_supervisor_;
-  StopEvent& event_;
+  StopRequests& requests_;
   TerminalRelay* relay_;
   InputRelay input_;
   pollfd polls_[kCount] = {};
@@ -301,8 +327,10 @@ Result<void> pump(Channel& channel, const PumpOptions& options, const LogCallbac
                   const std::function<void()>& kill_supervisor) {
   std::optional<TerminalRelay> relay;
   if (options.terminal) relay.emplace(*options.terminal);
-  StopEvent event(TRY(StopEvent::open()), options);
-  return Pump(channel, options, log, kill_supervisor, event, relay ? &*relay : nullptr).run();
+  StopRequests requests(TRY(open_event()), options, channel, kill_supervisor);
+  std::optional<SignalForwarder> signals;
+  if (options.signal_fd) signals.emplace(*options.signal_fd, TRY(open_event()), channel);
+  return Pump(channel, options, log, kill_supervisor, requests, relay ? &*relay : nullptr).run();
 }
 
 }  // namespace kasane::exec

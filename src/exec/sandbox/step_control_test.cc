@@ -168,6 +168,41 @@ TEST_F(StepControlTest, SignalsReachTheProgramOnly) {
   ::close(ends[1]);
 }
 
+// Whoever reads the output may be asleep; signals and requests reach the step all the same.
+TEST_F(StepControlTest, BlockedOutputHoldsNoSignal) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  std::stop_source stop;
+  RunSpec spec = shell(
+      "trap 'echo > /usr1' USR1; trap 'echo > /term; exit' TERM; echo ready; "
+      "while :; do sleep 0.05; done");
+  spec.signal_fd = ends[0];
+  fs::create_directories(spec.upper_dir);
+  fs::create_directories(spec.work_dir);
+  bool got_signal = false, got_term = false;
+  auto appears = [&](const char* name) {
+    for (int i = 0; i < 100 && !fs::exists(spec.upper_dir + name); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    return fs::exists(spec.upper_dir + name);
+  };
+  auto outcome = executor_->run(
+      spec,
+      [&](std::string_view, int) {
+        const uint8_t number = SIGUSR1;
+        EXPECT_EQ(::write(ends[1], &number, 1), 1);
+        got_signal = appears("/usr1");
+        stop.request_stop();
+        got_term = appears("/term");
+      },
+      stop.get_token());
+  EXPECT_TRUE(got_signal);
+  EXPECT_TRUE(got_term);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().kind(), ErrorKind::kCancelled);
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
 TEST_F(StepControlTest, InputIsRelayedToItsEnd) {
   std::string path_of_input = path("input");
   write(path_of_input, std::string(300000, 'x') + "\nend\n");
