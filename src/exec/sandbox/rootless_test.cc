@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 
@@ -46,7 +47,9 @@ std::string step(const std::string& store, const std::string& script, const std:
       fs::create_symlink("busybox", store + "/layer/bin/" + name);
     write(store + "/layer/file", "x");
   }
-  auto executor = make_sandbox_executor(store);
+  const char* runtime = std::getenv("KASANE_TEST_RUNTIME");
+  auto executor =
+      runtime != nullptr ? make_oci_executor(store, runtime) : make_sandbox_executor(store);
   if (!executor) return "no executor: " + executor.error().full_message();
   RunSpec spec;
   spec.argv = {"/bin/sh", "-c", script};
