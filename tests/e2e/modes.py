@@ -9,13 +9,15 @@ import os
 import shutil
 import sys
 import tempfile
+import unittest
 
 import support
 from contexts import D, busybox_spec, make_tar
 from support import Kasane, run
 
 UID = 54321
-HELPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "plain_user.py")
+HERE = os.path.dirname(os.path.abspath(__file__))
+HELPER = os.path.join(HERE, "plain_user.py")
 
 
 class PlainUser(Kasane):
@@ -121,6 +123,18 @@ def why_not(name):
 def help_of_build():
     outcome = run([support.KASANE, "build", "--help"], check=False)
     return outcome.out + outcome.err
+
+
+def probe_program(folder):
+    """The helper that CMake built, or one made now when a test is started by hand."""
+    if path := os.environ.get("KASANE_PROBE"):
+        return path
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise unittest.SkipTest("not installed: a C compiler (and KASANE_PROBE is not set)")
+    path = os.path.join(folder, "probe")
+    run([compiler, "-O1", "-static", "-o", path, os.path.join(HERE, "probe", "probe.c")])
+    return path
 
 
 def range_of_ids(work, home):

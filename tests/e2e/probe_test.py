@@ -13,7 +13,6 @@ import json
 import os
 import re
 import resource
-import shutil
 import signal
 
 import modes
@@ -47,18 +46,6 @@ RUN ["/probe", ARGS]
 """
 ROOT = {"root/etc/passwd": "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/home/app:/bin/sh\n",
         "root/etc/group": "root:x:0:\nwheel:x:10:root\napp:x:1000:\nextra:x:2000:app\nother:x:2001:root\n"}
-
-
-def probe_program(folder):
-    """The helper that CMake built, or one made now when a test is started by hand."""
-    if path := os.environ.get("KASANE_PROBE"):
-        return path
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        raise support.unittest.SkipTest("not installed: a C compiler (and KASANE_PROBE is not set)")
-    path = os.path.join(folder, "probe")
-    support.run([compiler, "-O1", "-static", "-o", path, os.path.join(HERE, "probe", "probe.c")])
-    return path
 
 
 def host_namespaces():
@@ -226,7 +213,7 @@ class Probe(support.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.program = probe_program(cls.work)
+        cls.program = modes.probe_program(cls.work)
         with open(cls.program, "rb") as f:
             cls.probe = F(f.read(), 0o755)
 

@@ -5,6 +5,9 @@
      --masked  must be there and empty; "*" stands for one part of a path
      --closed  is opened for writing; a path that ends in a slash is a folder to create a file in
 
+       probe flip SECONDS STOP A B
+     exchanges the names A and B in a tight loop, until a file STOP is there or the time is over
+
    Facts of process and kernel are printed as they are; probe_test.py normalises and compares them. Linked
    statically, so that it runs in an empty image. Nothing here changes what a later part reports. */
 #ifndef _GNU_SOURCE
@@ -576,6 +579,19 @@ static void keyring(void) {
   text_of("canary_key", outcome(found));
 }
 
+static int flip(int seconds, const char* stop, const char* a, const char* b) {
+  const time_t end = time(NULL) + seconds;
+  long count = 0;
+  while (access(stop, F_OK) != 0 && time(NULL) < end)
+    for (int i = 0; i < 100; ++i, ++count)
+      if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) != 0) {
+        perror("renameat2");
+        return 1;
+      }
+  printf("flipped %ld times\n", count);
+  return 0;
+}
+
 static int take(int argc, char** argv, const char* option, char** values) {
   int count = 0;
   for (int i = 1; i + 1 < argc; i += 2)
@@ -584,6 +600,7 @@ static int take(int argc, char** argv, const char* option, char** values) {
 }
 
 int main(int argc, char** argv, char** environment) {
+  if (argc == 6 && strcmp(argv[1], "flip") == 0) return flip(atoi(argv[2]), argv[3], argv[4], argv[5]);
   char** values = calloc((size_t)argc + 1, sizeof *values);
   setvbuf(stdout, NULL, _IOFBF, 1 << 20); /* one write, and no forked copies of it */
   open_with('{');
