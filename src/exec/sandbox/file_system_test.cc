@@ -121,6 +121,19 @@ TEST_F(FileSystemTest, DevHoldsTheStandardNodes) {
             "1:3:666\n1:9:666\n3\n4096:16384\n");
 }
 
+TEST_F(FileSystemTest, OwnerAndModeOfTheHostsDevicesStay) {
+  struct stat before, after;
+  ASSERT_EQ(::stat("/dev/full", &before), 0);
+  StepResult r = sh("chown 1234 /dev/full; chmod 600 /dev/full; stat -c '%u %a' /dev/full; ls /dev");
+  EXPECT_EQ(::stat("/dev/full", &after), 0);
+  EXPECT_EQ(after.st_uid, before.st_uid);
+  EXPECT_EQ(after.st_mode, before.st_mode);
+  EXPECT_EQ(after.st_ctim.tv_sec, before.st_ctim.tv_sec);
+  EXPECT_TRUE(r.out.starts_with("1234 600\n")) << r.out << r.err << r.error;
+  EXPECT_FALSE(has(r.out, "nodes"));
+  EXPECT_EQ(upper_listing(), Lines{});
+}
+
 TEST_F(FileSystemTest, ProcAndSysAreMaskedAndReadOnly) {
   StepResult r =
       sh("cat /proc/kcore /proc/keys /proc/timer_list /proc/interrupts 2>/dev/null | wc -c;"

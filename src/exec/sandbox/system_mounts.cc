@@ -56,6 +56,7 @@ class SystemMounts {
  private:
   static constexpr const char* kEmptyName = ".empty";
   static constexpr const char* kGeneratedName = ".generated";
+  static constexpr const char* kNodesName = ".nodes";
 
   // A directory that the upper layer holds for sure (shaped), or one of ours in /dev.
   int own_directory(int parent_fd, const char* name) {
@@ -94,7 +95,7 @@ class SystemMounts {
     ::close(sys);
   }
 
-  // The tmpfs is nodev like everything else: each device is a bind of the host's node,
+  // The tmpfs is nodev like everything else: each device is a bind of a node elsewhere,
   // so nodes that the step makes in /dev are dead.
   void mount_dev() {
     const Option options[] = {{"mode", "755"}, {"size", "65536k"}};
@@ -108,15 +109,54 @@ class SystemMounts {
     int target = own_directory(root_fd_, "dev");
     if (!attach(dev_fd_, target)) report_.fail("attach", "tmpfs for /dev", errno);
     ::close(target);
+    make_private_nodes();
     for (const char* name : kDevices) bind_device(name);
+    drop_private_nodes();
     if (plan_.insecure) add_host_devices(nodes);
     mount_dev_filesystems();
+  }
+
+  // Root of the step may change owner and mode of a device: of nodes of its own then, never
+  // of the host's. In a user namespace those are out of its reach (and it can make none).
+  // The file system that holds them has to be somewhere while they are bound.
+  void make_private_nodes() {
+    if (plan_.user_namespace) return;
+    const Option options[] = {{"mode", "755"}, {"size", "64k"}};
+    nodes_fd_ = try_new_filesystem("tmpfs", options, 2, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+    int place = ::mkdirat(dev_fd_, kNodesName, 0700) == 0
+                    ? ::openat(dev_fd_, kNodesName, O_PATH | O_DIRECTORY | O_CLOEXEC)
+                    : -1;
+    if (nodes_fd_ < 0 || place < 0 || !attach(nodes_fd_, place))
+      report_.fail("attach new", "tmpfs for devices", errno);
+    ::close(place);
+  }
+
+  void drop_private_nodes() {
+    if (nodes_fd_ < 0) return;
+    if (::fchdir(dev_fd_) != 0 || ::umount2(kNodesName, MNT_DETACH) != 0 || ::chdir("/") != 0)
+      report_.fail("unmount", "tmpfs for devices", errno);
+    ::unlinkat(dev_fd_, kNodesName, AT_REMOVEDIR);
+    ::close(nodes_fd_);
+    nodes_fd_ = -1;
+  }
+
+  // A mount of a private node like the host's; where none may be made, of the host's own,
+  // read-only: that keeps its owner and mode, and writing to the device is not affected.
+  int device_tree(const char* name, const char* host) {
+    constexpr uint64_t kAttributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+    struct stat st;
+    if (nodes_fd_ < 0) return clone_tree(AT_FDCWD, host, kAttributes, false);
+    if (::stat(host, &st) != 0) return -1;
+    if (S_ISCHR(st.st_mode) && ::mknodat(nodes_fd_, name, st.st_mode, st.st_rdev) == 0 &&
+        ::fchmodat(nodes_fd_, name, st.st_mode & 0777, 0) == 0)
+      return clone_tree(nodes_fd_, name, kAttributes, false);
+    return clone_tree(AT_FDCWD, host, kAttributes | MOUNT_ATTR_RDONLY, false);
   }
 
   void bind_device(const char* name) {
     FixedText<64> host;
     host.add("/dev/").add(name);
-    int tree = clone_tree(AT_FDCWD, host.c_str(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, false);
+    int tree = device_tree(name, host.c_str());
     if (tree < 0) {
       if (errno == ENOENT) return;
       report_.fail("clone mount of", host.view(), errno);
@@ -220,6 +260,7 @@ class SystemMounts {
   const LaunchPlan& plan_;
   int root_fd_;
   int dev_fd_ = -1;
+  int nodes_fd_ = -1;  // private device nodes, while they are bound
 };
 
 }  // namespace
