@@ -73,15 +73,33 @@ std::string render_error(const Error& error, const RenderOptions& options) {
   return text;
 }
 
+namespace {
+
+// Length of a character that is no letter but an order to a terminal: controls of C1 (which
+// some take for escape sequences) and marks that reverse the direction of text. 0: none.
+size_t steering_length(std::string_view text) {
+  auto at = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+  if (at(0) == 0xc2 && at(1) >= 0x80 && at(1) < 0xa0) return 2;
+  const bool embedding = at(1) == 0x80 && at(2) >= 0xaa && at(2) <= 0xae;  // U+202A-202E
+  const bool isolate = at(1) == 0x81 && at(2) >= 0xa6 && at(2) <= 0xa9;    // U+2066-2069
+  return at(0) == 0xe2 && (embedding || isolate) ? 3 : 0;
+}
+
+}  // namespace
+
 std::string sanitize(std::string_view text, bool allow_newline) {
   std::string out;
   out.reserve(text.size());
-  for (unsigned char c : text) {
+  size_t steering = 0;  // bytes left of such a character
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (steering == 0 && (c == 0xc2 || c == 0xe2)) steering = steering_length(text.substr(i));
     bool plain = (c >= 0x20 && c != 0x7f) || c == '\t' || (allow_newline && c == '\n');
-    if (plain)
+    if (plain && steering == 0)
       out += static_cast<char>(c);
     else
       out += fmt::format("\\x{:02x}", c);
+    if (steering > 0) --steering;
   }
   return out;
 }

@@ -23,7 +23,8 @@ std::string render_excerpt(const SourceSpan& span);
 // Ends with a newline. Control bytes of untrusted text are escaped.
 std::string render_error(const Error& error, const RenderOptions& options = {});
 
-// Replaces control bytes (but not tab and newline when allow_newline) by \xNN.
+// Replaces control bytes (but not tab and newline when allow_newline), controls of C1 and
+// marks of direction by \xNN.
 std::string sanitize(std::string_view text, bool allow_newline = false);
 
 // Best candidate within an edit distance that a typo would have; empty if none.

@@ -42,6 +42,9 @@ TEST(Diagnostic, SanitizeEscapesControls) {
   EXPECT_EQ(sanitize("a\tb\x7f\r"), "a\tb\\x7f\\x0d");
   EXPECT_EQ(sanitize("a\nb"), "a\\x0ab");
   EXPECT_EQ(sanitize("a\nb", true), "a\nb");
+  EXPECT_EQ(sanitize("\xe2\x80\xaex\xc2\x9b"
+                     "31m\xe2\x81\xa6\xe2\x80\x94\xc2\xa0\xe2"),
+            "\\xe2\\x80\\xaex\\xc2\\x9b31m\\xe2\\x81\\xa6\xe2\x80\x94\xc2\xa0\xe2");
   EXPECT_EQ(sanitize("é"), "é");
 }
 
