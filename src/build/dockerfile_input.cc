@@ -1,5 +1,6 @@
 #include "build/dockerfile_input.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -12,6 +13,16 @@ namespace {
 constexpr uint64_t kMaxIgnoreFile = 4u << 20;
 
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+
+Result<std::string> read_below(const std::string& context_dir, const std::string& path,
+                               uint64_t max_bytes) {
+  if (!path.starts_with(context_dir + "/")) return read_file(path, max_bytes);
+  UniqueFd root = TRY(open_file(context_dir, O_PATH | O_DIRECTORY));
+  // Never blocks on a FIFO; what is no file fails to be read as one.
+  UniqueFd fd = TRY(
+      open_in_root(root.get(), path.substr(context_dir.size() + 1), O_RDONLY | O_NONBLOCK | O_NOCTTY));
+  return read_fd(fd.get(), max_bytes, path);
+}
 
 std::string file_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
@@ -26,15 +37,16 @@ Result<std::string> find_dockerfile(const std::string& context_dir,
       .hint("there is no Dockerfile in " + context_dir + "; name another file with -f");
 }
 
-Result<std::shared_ptr<const SourceText>> read_dockerfile(const std::string& path, int in_fd) {
+Result<std::shared_ptr<const SourceText>> read_dockerfile(const std::string& path, int in_fd,
+                                                          const std::string& context_dir) {
   if (path == "-") {
     FdSource source(in_fd, "standard input");
     StringSink sink;
     TRY(copy_stream(source, sink, dockerfile::kMaxDockerfileBytes));
     return std::make_shared<const SourceText>("Dockerfile", std::move(sink.text));
   }
-  std::string text =
-      TRY_CONTEXT(read_file(path, dockerfile::kMaxDockerfileBytes), "failed to read dockerfile");
+  std::string text = TRY_CONTEXT(read_below(context_dir, path, dockerfile::kMaxDockerfileBytes),
+                                 "failed to read dockerfile");
   return std::make_shared<const SourceText>(file_name(path), std::move(text));
 }
 
@@ -45,7 +57,7 @@ Result<IgnoreFile> read_ignore_file(const std::string& context_dir, const std::s
     path = dockerfile_path + ".dockerignore";
     ignore.name = file_name(path);
   }
-  Result<std::string> text = read_file(path, kMaxIgnoreFile);
+  Result<std::string> text = read_below(context_dir, path, kMaxIgnoreFile);
   if (!text && text.error().kind() == ErrorKind::kNotFound) return ignore;
   if (!text) return std::move(text.error()).context("read " + ignore.name);
   ignore.matcher = TRY(dockerfile::IgnoreMatcher::parse(

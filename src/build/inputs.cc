@@ -133,13 +133,13 @@ Result<void> Reader::from_directory() {
   if (is_url(path))
     TRY(dockerfile_of_url(path));
   else
-    TRY(parse(TRY(read_dockerfile(path, 0))));
+    TRY(parse(TRY(read_dockerfile(path, 0, inputs.context_name))));
   return open_directory(inputs.context_name, std::move(ignore));
 }
 
 // Of a context that is no directory of this machine: -f names a file in it (X03: or stdin).
 Result<void> Reader::dockerfile_of_tree() {
-  if (options.dockerfile == "-") return parse(TRY(read_dockerfile("-", 0)));
+  if (options.dockerfile == "-") return parse(TRY(read_dockerfile("-", 0, "")));
   std::vector<std::string> names{"Dockerfile", "dockerfile"};
   if (options.dockerfile) names = {*options.dockerfile};
   for (const std::string& name : names) {

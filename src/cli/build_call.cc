@@ -125,7 +125,7 @@ Result<int> run_call(Context& context, const std::string& call_text,
                      const BuildCallInputs& inputs) {
   Call call = TRY(parse_call(call_text));
   std::string path = TRY(build::find_dockerfile(inputs.context_dir, inputs.dockerfile));
-  Source source = TRY(build::read_dockerfile(path, context.streams.in_fd));
+  Source source = TRY(build::read_dockerfile(path, context.streams.in_fd, inputs.context_dir));
   if (call.name == "check") return run_check(context, call, source, inputs);
 
   dockerfile::Dockerfile file = TRY(dockerfile::parse(source));
