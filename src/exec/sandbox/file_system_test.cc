@@ -104,6 +104,21 @@ TEST_F(FileSystemTest, HundredLayersInOrder) {
   EXPECT_EQ(upper_listing(), Lines{});
 }
 
+// Two COPY instructions of equal files make one layer twice; overlayfs alone says ELOOP.
+TEST_F(FileSystemTest, OneLayerSeveralTimes) {
+  std::string twice = add_layer(), between = add_layer();
+  write(twice + "/f", "twice");
+  fs::create_directory(twice + "/d");
+  write(between + "/f", "between");
+  write(between + "/d", "a file");
+  layers_.push_back(twice);
+  RunSpec spec = shell("cat /f /m/f; test -d /d && test -d /m/d");
+  spec.mounts.push_back({.type = Mount::Type::kOverlay, .target = "/m", .lower_trees = layers_});
+  StepResult r = run(spec);
+  EXPECT_EQ(r.out, "twicetwice") << r.error << r.err;
+  EXPECT_EQ(r.outcome.exit_status, 0);
+}
+
 TEST_F(FileSystemTest, MostLayersOverlayfsTakes) {
   while (layers_.size() < 500) add_layer();
   EXPECT_EQ(sh("echo ok").out, "ok\n");

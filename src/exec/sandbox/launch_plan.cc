@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <filesystem>
+#include <set>
 
 #include "base/fd.h"
 #include "exec/sandbox/net_files.h"
@@ -45,6 +46,14 @@ Result<void> find_secrets(HostFacts& facts) {
 }
 
 }  // namespace
+
+std::vector<std::string> topmost_trees(const std::vector<std::string>& lowest_first) {
+  std::vector<std::string> result;
+  std::set<std::string_view> seen;
+  for (auto it = lowest_first.rbegin(); it != lowest_first.rend(); ++it)
+    if (seen.insert(*it).second) result.push_back(*it);
+  return result;
+}
 
 Result<void> check_text(std::string_view text, const char* what) {
   if (text.find('\0') == std::string_view::npos) return {};
@@ -105,8 +114,8 @@ Result<void> PreparedLaunch::prepare_root(const RunSpec& spec) {
     return Error(ErrorKind::kLimit, "the image has " + std::to_string(spec.lower_trees.size()) +
                                         " layers; overlayfs takes " + std::to_string(kMaxLowers))
         .hint("merge RUN, COPY and ADD instructions of the base image");
-  for (auto it = spec.lower_trees.rbegin(); it != spec.lower_trees.rend(); ++it)
-    lowers_.push_back(TRY(absolute_path(*it, "layer tree")));
+  for (const std::string& tree : topmost_trees(spec.lower_trees))
+    lowers_.push_back(TRY(absolute_path(tree, "layer tree")));
   for (const std::string& lower : lowers_) lower_pointers_.push_back(lower.c_str());
   upper_ = TRY(absolute_path(spec.upper_dir, "upper directory"));
   work_ = TRY(absolute_path(spec.work_dir, "work directory"));

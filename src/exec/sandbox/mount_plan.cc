@@ -50,8 +50,8 @@ Result<void> PreparedLaunch::prepare_overlay(const Mount& mount, MountPlan& plan
                  "mount " + mount.target + " has " + std::to_string(mount.lower_trees.size()) +
                      " layers; overlayfs takes " + std::to_string(kMaxOverlayLowers));
   auto list = std::make_unique<std::vector<const char*>>();
-  for (auto it = mount.lower_trees.rbegin(); it != mount.lower_trees.rend(); ++it)
-    list->push_back(keep(TRY(absolute_path(*it, "layer tree of a mount"))));
+  for (const std::string& tree : topmost_trees(mount.lower_trees))
+    list->push_back(keep(TRY(absolute_path(tree, "layer tree of a mount"))));
   plan.lower_count = list->size();
   list->push_back(nullptr);  // for the empty tree that overlayfs wants
   plan.lowers = list->data();
