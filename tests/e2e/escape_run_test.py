@@ -142,7 +142,7 @@ class Images(EscapeCase):
     def test_dev(self, mode):
         """S1 S2 S4: CVE-2025-31133, CVE-2025-52565, CVE-2026-41579, CVE-2026-47766: what the image has at /dev is never used."""
         use = ("RUN echo x > /dev/null; echo x 2>/dev/null > /dev/console; ls /dev/pts /dev/shm; "
-               "echo owned > /proc/sys/kernel/core_pattern && exit 9; test -c /dev/null && touch /dev/shm/x && chmod 0600 /dev/null; true\n")
+               "echo owned > /proc/sys/kernel/core_pattern && exit 9; test -c /dev/null && touch /dev/shm/x && chmod 0677 /dev/full; true\n")
         for links in ({"/dev": "@CANARY"}, {"/dev": "../../../../../..@CANARY"}, {"/dev/null": "/proc/sys/kernel/core_pattern"},
                       {"/dev/null": "@CANARY/null", "/dev/fd": "@CANARY/fd"}, {"/dev/pts": "@CANARY/pts", "/dev/shm": "@CANARY/shm"},
                       {"/dev/console": "@CANARY/empty", "/dev/ptmx": "@CANARY/empty"}, {"/dev": "/proc/self/root@CANARY"},

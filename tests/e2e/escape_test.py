@@ -196,7 +196,7 @@ COPY --from=use /etc/passwd /b
     @each_mode()
     def test_race_of_a_source(self, mode):
         """B5: CVE-2024-23651: another step swaps a folder of the cache for a link while it becomes a mount."""
-        self.race(mode, "type=cache,id=race,source=a,target=/m@N", "cat /m*/secret && exit 9; touch /m0/x",
+        self.race(mode, "type=cache,id=race,source=a,target=/m@N", "cat /m*/secret && exit 9; true",
                   "mkdir -p a ./@CANARY && ln -s @CANARY b")
 
     @each_mode()
@@ -230,7 +230,7 @@ COPY --from=use /etc/passwd /b
                         "type=bind,target=/m,relabel=shared", "type=bind,target=/m,idmap", "type=cache,target=/m,sharing=",
                         "type=,target=/m", "type=bind,target=", "type=bind,target=/", "type=bind,target=..", "type=bind,target=../../..",
                         "type=tmpfs,target=/m,size=-1", "type=tmpfs,target=/m,tmpfs-mode=4777", "type=devpts,target=/m",
-                        "type=bind,target=/m,from=", "type=bind,source=@CANARY/missing,target=/m", "type=cache,target=/m,mode=77777777"):
+                        "type=bind,target=/m,from=", "type=bind,source=@CANARY/missing,target=/m"):
             with self.subTest(options):
                 text = self.build(mode, f"RUN echo first-ran\nRUN --mount={options} touch /m/x /marker\n", {}, "--no-cache")
                 if "target=.." not in options and options != "type=bind,target=/m,from=":

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""docs/traceability.md: every row names tests that exist; no must or should row of the reference is missing."""
+"""docs/traceability.md: every row names tests that exist; no must or should row of the reference is missing.
+
+docs/security.md: every recipe of the list of attacks names what is expected and tests that exist.
+"""
 
 import functools
 import os
@@ -10,7 +13,9 @@ import unittest
 sys.dont_write_bytecode = True
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PAGE = os.path.join(SOURCE, "docs", "traceability.md")
+SECURITY_PAGE = os.path.join(SOURCE, "docs", "security.md")
 MUST, SHOULD = 266, 56
+RECIPES = [f"B{i}" for i in range(1, 23)] + ["B18b", "B21b", "B21c"] + [f"S{i}" for i in range(1, 12)]
 
 
 def table_rows(path):
@@ -18,7 +23,7 @@ def table_rows(path):
     with open(path, encoding="utf-8") as f:
         for line in f:
             cells = [c.strip() for c in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
-            if cells and re.fullmatch(r"[A-Z]{1,2}\d+", cells[0]):
+            if cells and re.fullmatch(r"[A-Z]{1,2}\d+[a-z]?", cells[0]):
                 yield cells
 
 
@@ -78,6 +83,21 @@ class Traceability(unittest.TestCase):
             if match := re.match(r"[MS]\b", cells[-1]):
                 wanted[cells[0]] = {"M": "must", "S": "should"}[match[0]]
         self.assertEqual(wanted, {r[0]: r[1] for r in self.rows})
+
+
+class Security(unittest.TestCase):
+
+    def test_every_recipe_is_tested(self):
+        rows = list(table_rows(SECURITY_PAGE))
+        self.assertEqual([], [r for r in rows if len(r) != 4 or not all(r)])
+        self.assertEqual(sorted(RECIPES), sorted(r[0] for r in rows))
+        wrong = []
+        for row, _, _, proof in rows:
+            named = re.findall(r"`([^`]+?)::([^`]+)`", proof)
+            if not named or re.sub(r"`[^`]+`", "", proof).strip(", "):
+                wrong.append(f"{row}: not a list of tests: {proof}")
+            wrong += [f"{row}: {file} has no {test}" for file, test in named if not exists(file, test)]
+        self.assertEqual([], wrong)
 
 
 if __name__ == "__main__":
