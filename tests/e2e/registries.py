@@ -12,7 +12,7 @@ import support
 
 
 class Server:
-    """A process with a URL; stop() ends it and returns its exit code."""
+    """A process with a URL; stop() ends it (sign=0: waits for its end) and returns its exit code."""
 
     def __init__(self, process, url):
         self.process, self.url = process, url

@@ -87,6 +87,8 @@ class Client:
             self.connection.close()
         self.connection = None
 
+    __del__ = close
+
 
 class Data:
     """A set of blobs, manifests and tags to push."""
