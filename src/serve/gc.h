@@ -18,9 +18,9 @@ struct GcOptions {
   bool dry_run = false;
   bool untagged = false;  // also manifests that no tag leads to
   // Unused content younger than this stays; none: an hour while a server runs, else nothing.
-  std::optional<std::chrono::seconds> grace;
+  std::optional<std::chrono::seconds> grace = {};
   std::chrono::seconds upload_age = std::chrono::hours(7 * 24);  // unfinished uploads
-  std::function<void(const std::string&)> on_removed;            // "blob sha256:.. (12 bytes)"
+  std::function<void(const std::string&)> on_removed = {};       // "blob sha256:.. (12 bytes)"
 };
 
 struct GcReport {

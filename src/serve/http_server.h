@@ -17,7 +17,7 @@
 namespace kasane::serve {
 
 struct HttpServerOptions {
-  std::string host;  // "127.0.0.1", "::1", "localhost"; "" = every address
+  std::string host = {};  // "127.0.0.1", "::1", "localhost"; "" = every address
   uint16_t port = 0;  // 0: the kernel chooses
   unsigned max_connections = 256;
   std::chrono::milliseconds head_limit{30'000};
