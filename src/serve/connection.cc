@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include "serve/body_decoder.h"
 #include "serve/request_parser.h"
 
 namespace kasane::serve {
@@ -50,13 +51,13 @@ class Input {
 // The body of the request in hand. Sends "100 Continue" when the handler first reads.
 class BodySource : public ByteSource {
  public:
-  BodySource(Transport& transport, Input& input, RequestParser& parser,
+  BodySource(Transport& transport, Input& input, BodyDecoder decoder,
              const HttpServerOptions& options, bool expects_continue)
       : transport_(transport),
         input_(input),
-        parser_(parser),
+        decoder_(decoder),
         options_(options),
-        owes_continue_(expects_continue && !parser.done()) {}
+        owes_continue_(expects_continue && !decoder.done()) {}
 
   Result<size_t> read(std::span<uint8_t> buffer) override {
     if (failed_) return *failed_;
@@ -65,18 +66,19 @@ class BodySource : public ByteSource {
       if (auto sent = transport_.write("HTTP/1.1 100 Continue\r\n\r\n", options_.stall_limit); !sent)
         return fail(std::move(sent.error()));
     }
-    while (!parser_.done()) {
-      RequestParser::Piece piece = parser_.parse_body(input_.view(), buffer);
+    while (!decoder_.done()) {
+      BodyDecoder::Piece piece = decoder_.decode(input_.view(), buffer);
       input_.drop(piece.consumed);
-      if (!piece.error.empty()) return fail(Error(ErrorKind::kInvalid, piece.error));
+      if (!piece.error.empty())
+        return fail(Error(ErrorKind::kInvalid, "malformed body: " + std::string(piece.error)));
       if (piece.produced > 0) return piece.produced;
-      if (piece.done) break;
+      if (decoder_.done()) break;
       if (auto filled = receive(); !filled) return fail(std::move(filled.error()));
     }
     return size_t{0};
   }
 
-  bool at_end() const { return parser_.done() && !failed_; }
+  bool at_end() const { return decoder_.done() && !failed_; }
   bool owes_continue() const { return owes_continue_; }
 
  private:
@@ -86,9 +88,6 @@ class BodySource : public ByteSource {
   }
 
   Result<void> receive() {
-    // Only an unfinished chunk header stays unused, and that must be short.
-    if (input_.view().size() > kMaxHead)
-      return Error(ErrorKind::kLimit, "a chunk header is too long");
     Clock::time_point now = Clock::now();
     if (now - window_start_ > options_.stall_limit) {
       auto seconds = std::chrono::duration_cast<std::chrono::seconds>(now - window_start_).count();
@@ -106,7 +105,7 @@ class BodySource : public ByteSource {
 
   Transport& transport_;
   Input& input_;
-  RequestParser& parser_;
+  BodyDecoder decoder_;
   const HttpServerOptions& options_;
   bool owes_continue_;
   std::optional<Error> failed_;
@@ -246,14 +245,16 @@ class Session {
   bool one_request() {
     size_t length = receive_head();
     if (length == 0) return false;
-    RequestParser parser;
-    ParsedHead head = parser.parse_head(input_.view().substr(0, length));
+    ParsedHead head = parse_head(input_.view().substr(0, length));
     if (head.bad || length > kMaxHead) {
       answer_bad(head.bad ? *head.bad : BadRequest{431, "the header is too large"});
       return false;
     }
     input_.drop(length);
-    BodySource body(transport_, input_, parser, options_, head.expects_continue);
+    BodyDecoder decoder = head.chunked
+                              ? BodyDecoder::chunked()
+                              : BodyDecoder::of_length(head.request.content_length.value_or(0));
+    BodySource body(transport_, input_, decoder, options_, head.expects_continue);
     head.request.body = &body;
     Response response = handler_(head.request);
     // The rest of a small body is read first; of a large one it is not worth waiting for.

@@ -77,18 +77,7 @@ size_t head_length(std::string_view bytes) {
   return end == std::string_view::npos ? 0 : end + 4;
 }
 
-struct RequestParser::State {
-  http::request_parser<http::buffer_body> parser;
-};
-
-RequestParser::RequestParser() : state_(std::make_unique<State>()) {
-  state_->parser.header_limit(kMaxHead + 1);
-  // The storage decides what is too much. (Beast 1.74 takes "none" for 0.)
-  state_->parser.body_limit(UINT64_MAX);
-}
-RequestParser::~RequestParser() = default;
-
-ParsedHead RequestParser::parse_head(std::string_view head) {
+ParsedHead parse_head(std::string_view head) {
   ParsedHead out;
   auto refuse = [&](int status, std::string reason) {
     out.bad = BadRequest{status, std::move(reason)};
@@ -96,7 +85,9 @@ ParsedHead RequestParser::parse_head(std::string_view head) {
   };
   if (std::string_view problem = raw_problem(head); !problem.empty())
     return refuse(400, std::string(problem));
-  http::request_parser<http::buffer_body>& parser = state_->parser;
+  http::request_parser<http::buffer_body> parser;
+  parser.header_limit(kMaxHead + 1);
+  parser.body_limit(UINT64_MAX);  // the storage decides; Beast 1.74 takes "none" for 0
   boost::system::error_code ec;
   size_t used = parser.put(asio::buffer(head.data(), head.size()), ec);
   if (ec == http::error::header_limit) return refuse(431, "the header is too large");
@@ -114,40 +105,17 @@ ParsedHead RequestParser::parse_head(std::string_view head) {
   out.bad = check_fields(out.request, message.version());
   if (out.bad) return out;
   if (!out.request.target.starts_with('/')) return refuse(400, "the target must be a path");
-  out.keep_alive = parser.keep_alive();
-  if (auto length = parser.content_length(); length && !parser.chunked())
+  // HTTP/1.0 would want to be told that the connection stays.
+  out.keep_alive = parser.keep_alive() && message.version() == 11;
+  out.chunked = parser.chunked();
+  if (auto length = parser.content_length(); length && !out.chunked)
     out.request.content_length = *length;
-  out.request.has_body = !parser.is_done();
+  out.request.has_body = out.chunked || out.request.content_length.value_or(0) > 0;
   if (const std::string* expect = out.request.header("expect")) {
     if (lower(*expect) != "100-continue") return refuse(417, "unknown expectation");
     out.expects_continue = message.version() == 11;
   }
   return out;
-}
-
-bool RequestParser::done() const { return state_->parser.is_done(); }
-
-RequestParser::Piece RequestParser::parse_body(std::string_view input, std::span<uint8_t> output) {
-  Piece piece;
-  http::request_parser<http::buffer_body>& parser = state_->parser;
-  auto& body = parser.get().body();
-  body.data = output.data();
-  body.size = output.size();
-  body.more = true;
-  // Each call handles one token (chunk header, data); go on until it stops for a reason.
-  while (!parser.is_done() && piece.consumed < input.size()) {
-    boost::system::error_code ec;
-    std::string_view rest = input.substr(piece.consumed);
-    piece.consumed += parser.put(asio::buffer(rest.data(), rest.size()), ec);
-    if (ec == http::error::need_more || ec == http::error::need_buffer) break;
-    if (ec) {
-      piece.error = "malformed body: " + ec.message();
-      break;
-    }
-  }
-  piece.produced = output.size() - body.size;
-  piece.done = parser.is_done();
-  return piece;
 }
 
 }  // namespace kasane::serve

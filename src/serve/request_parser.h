@@ -1,12 +1,10 @@
-// One HTTP/1 request out of a byte stream: a head of limited size, then the body piece by piece.
-// Boost.Beast does the grammar; what it is lenient about and proxies disagree about (R24) is
+// The head of an HTTP/1 request. Boost.Beast does the grammar; what it is lenient about and proxies disagree about (R24) is
 // refused before: bare CR or LF, folded lines, NUL and control bytes, two Content-Length fields,
 // Content-Length with Transfer-Encoding, transfer codings other than chunked.
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <span>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -27,6 +25,7 @@ struct ParsedHead {
   Request request;  // without body
   bool keep_alive = false;
   bool expects_continue = false;
+  bool chunked = false;
   std::optional<BadRequest> bad;
 };
 
@@ -37,31 +36,7 @@ bool cannot_be_http(std::string_view bytes);
 // Length of the head at the start of `bytes` with its empty line, or 0 while it is incomplete.
 size_t head_length(std::string_view bytes);
 
-// Thread-compatible; for one request.
-class RequestParser {
- public:
-  RequestParser();
-  ~RequestParser();
-  RequestParser(const RequestParser&) = delete;
-  RequestParser& operator=(const RequestParser&) = delete;
-
-  // `head` is exactly one head (head_length()).
-  ParsedHead parse_head(std::string_view head);
-
-  struct Piece {
-    size_t consumed = 0;  // of the input
-    size_t produced = 0;  // body bytes written to the output
-    bool done = false;
-    std::string error;  // not empty: malformed, close the connection
-  };
-  // Decodes input of the body. Nothing consumed or produced, not done and no error: more input
-  // is needed.
-  Piece parse_body(std::string_view input, std::span<uint8_t> output);
-  bool done() const;
-
- private:
-  struct State;
-  std::unique_ptr<State> state_;
-};
+// `head` is exactly one head (head_length()).
+ParsedHead parse_head(std::string_view head);
 
 }  // namespace kasane::serve
