@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <semaphore>
 #include <string>
 #include <vector>
 
@@ -75,6 +76,8 @@ class Registry {
 
   std::unique_ptr<Storage> storage_;
   RegistryOptions options_;
+  // A manifest of 4 MiB can need ten times that while it is read as JSON: four at a time.
+  std::counting_semaphore<4> parsers_{4};
 };
 
 }  // namespace kasane::serve

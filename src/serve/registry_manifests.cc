@@ -101,7 +101,9 @@ Registry::Answer Registry::put_manifest(const Call& call) {
     return api_error(400, "DIGEST_INVALID", "provided digest did not match uploaded content",
                      digest.str());
   const std::string* type = call.request.header("content-type");
+  parsers_.acquire();
   auto document = ManifestDocument::parse(*bytes, type ? *type : "");
+  parsers_.release();
   if (!document) return api_error(400, "MANIFEST_INVALID", document.error().full_message());
 
   Storage::PutResult put = TRY(storage_->put_manifest(call.route.name, digest, *bytes, *document,

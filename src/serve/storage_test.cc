@@ -106,14 +106,15 @@ TEST_F(StorageTest, AWrongDigestEndsTheUpload) {
 
 TEST_F(StorageTest, OneRequestAtATimeWorksOnAnUpload) {
   auto upload = storage_->start_upload("a", Algorithm::kSha256);
-  auto second = storage_->resume_upload("a", upload->id());
+  const std::string id = upload->id();
+  auto second = storage_->resume_upload("a", id);
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().kind(), ErrorKind::kConflict);
   std::thread later([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
     Upload given_up = std::move(*upload);
   });
-  EXPECT_TRUE(storage_->resume_upload("a", upload->id()));  // waits for it
+  EXPECT_TRUE(storage_->resume_upload("a", id));  // waits for it
   later.join();
 }
 

@@ -326,6 +326,30 @@ class CrashTest(RegistryCase):
         walk_registry(client)
 
 
+class FullDiskTest(RegistryCase):
+    @support.needs_root
+    def test_a_full_disk_is_an_answer_and_not_an_end(self):
+        folder = self.new_folder("full")
+        run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", folder])
+        self.addCleanup(run, ["umount", "-l", folder])
+        _, server = self.registry(root=folder, stderr=subprocess.PIPE)
+        client, data = Client(server.url), os.urandom(6 << 20)
+        answer = client("POST", "/v2/a/blobs/uploads/", data, params=(("digest", digest_of(data)),))
+        self.assertEqual((507, ["UNKNOWN"]), (answer.status, self.errors(answer)))
+        location = client("POST", "/v2/a/blobs/uploads/").headers.get("Location")
+        if location:  # there was room for a name
+            client("DELETE", location)
+        for upload in os.listdir(folder + "/repos/a/_uploads"):
+            self.assertEqual(204, client("DELETE", f"/v2/a/blobs/uploads/{upload}").status)
+        image = Data()
+        image.image("t")
+        push(client, "a", image)
+        walk_registry(client)
+        server.process.send_signal(signal.SIGTERM)
+        self.assertIn(b"No space left", server.process.stderr.read())
+        self.assertEqual(0, server.stop(sign=0))
+
+
 class AccessTest(RegistryCase):
     def htpasswd(self, *lines):
         path = self.new_folder("auth") + "/users"
