@@ -54,13 +54,14 @@ class Collector {
   explicit Collector(const GcOptions& options) : options_(options), layout_(options.root) {}
 
   Result<GcReport> run() {
-    if (!TRY(exists(layout_.gc_lock())))
+    if (!TRY(exists(layout_.serve_lock())))
       return Error(ErrorKind::kNotFound, "there is no registry in " + layout_.root());
     // A server that starts now waits for lock.gc before it does anything.
     auto server = TRY(try_lock_file(layout_.serve_lock()));
     grace_ = options_.grace.value_or(server ? std::chrono::seconds(0)
                                             : std::chrono::seconds(kGraceBesideServer))
                  .count();
+    UniqueFd gate = TRY(lock_file(layout_.gate_lock(), true));
     UniqueFd held = TRY(lock_file(layout_.gc_lock(), true));
     server.reset();
     for (const std::string& name : TRY(find_repositories(layout_)))

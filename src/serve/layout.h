@@ -7,7 +7,7 @@
 //   repos/<name>/_tags/<tag>                          a digest
 //   repos/<name>/_referrers/<alg>/<hex>/<alg>-<hex>   subject / referrer: its descriptor
 //   repos/<name>/_uploads/<id>                        bytes received so far
-//   tmp/        unfinished small files        lock.serve, lock.gc     see locks in storage.h
+//   tmp/        unfinished small files        lock.*     see storage.h
 //
 // No part of a repository's name can start with '_', so names and these folders never meet. A
 // writer puts what is pointed at in place before what points: whatever moment a process dies at,
@@ -36,6 +36,7 @@ class Layout {
   std::string temporary() const { return root_ + "/tmp"; }
   std::string serve_lock() const { return root_ + "/lock.serve"; }
   std::string gc_lock() const { return root_ + "/lock.gc"; }
+  std::string gate_lock() const { return root_ + "/lock.gate"; }
 
   std::string blob(const ContentDigest& digest) const;
   std::string repository(std::string_view name) const { return repositories() + "/" + std::string(name); }

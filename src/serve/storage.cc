@@ -50,7 +50,7 @@ Result<void> sweep_temporary(const Layout& layout) {
 
 // A folder with other things in it is a mistyped --root, and must not be filled.
 Result<void> refuse_foreign_folder(const Layout& layout) {
-  if (TRY(exists(layout.gc_lock()))) return {};
+  if (TRY(exists(layout.serve_lock()))) return {};
   std::vector<std::string> names = TRY(names_in(layout.root()));
   if (names.empty()) return {};
   return Error(ErrorKind::kConflict, "the folder " + layout.root() + " holds other files (" +
@@ -98,6 +98,11 @@ Result<std::unique_ptr<Storage>> Storage::open(const std::string& root, bool rea
     TRY(ensure_directory(folder));
   TRY(sweep_temporary(layout));
   return out;
+}
+
+Result<UniqueFd> Storage::hold() {
+  UniqueFd gate = TRY(lock_file(layout_.gate_lock(), false));
+  return lock_file(layout_.gc_lock(), false);
 }
 
 std::mutex& Storage::repository_mutex(const std::string& name) {

@@ -4,6 +4,8 @@
 // Locks (flock, so none is ever stale):
 //   lock.serve  exclusive by the one server that may write
 //   lock.gc     shared while something is added or removed, exclusive while garbage is collected
+//   lock.gate   on the way to lock.gc: a collection that waits holds it exclusively, so that new
+//               pushes queue up behind it; flock alone would let them pass for ever
 #pragma once
 
 #include <array>
@@ -117,7 +119,7 @@ class Storage {
   friend class Upload;
   struct HashState;
   explicit Storage(std::string root);
-  Result<UniqueFd> hold() { return lock_file(layout_.gc_lock(), false); }
+  Result<UniqueFd> hold();
   std::mutex& repository_mutex(const std::string& name);
   Result<void> link_blob(const std::string& name, const ContentDigest& digest, uint64_t size);
   Result<PutResult> check_references(const std::string& name, const ManifestDocument& document);

@@ -47,7 +47,7 @@ constexpr FlagSpec kFlags[] = {
     {.name = "root",
      .kind = FlagKind::kString,
      .value_name = "dir",
-     .help = "Folder of the registry (default: kasane/registry in the\nuser's data directory)"},
+     .help = "Folder of the registry (default: kasane/registry in the user's data directory)"},
     {.name = "untagged", .help = "Remove manifests that no tag leads to, too"},
 };
 
