@@ -22,7 +22,7 @@ from harness.tools import Skip  # noqa: E402
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--kasane", metavar="PATH", help="the kasane binary (default: build/*/src/cli/kasane, then PATH)")
+    p.add_argument("--kasane", metavar="PATH", help="the kasane binary (default: build/*/bin/kasane, then PATH)")
     p.add_argument("--tools", default="kasane,buildah,docker")
     p.add_argument("--cases", default="a,b,c,d,e")
     p.add_argument("--rounds", type=int, default=3)

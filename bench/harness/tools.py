@@ -82,7 +82,7 @@ class Kasane(Tool):
     @staticmethod
     def find(repo):
         for preset in ("release", "relwithdebinfo", "debug"):
-            for path in (f"{repo}/build/{preset}/src/cli/kasane", f"{repo}/build/{preset}/kasane"):
+            for path in (f"{repo}/build/{preset}/bin/kasane",):
                 if os.access(path, os.X_OK):
                     return path
         return shutil.which("kasane")

@@ -3,10 +3,14 @@
 #include <cstdint>
 
 namespace kasane {
+namespace {
+
+constexpr std::string_view kDigits =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+}  // namespace
 
 std::string base64(std::string_view bytes) {
-  static constexpr char kDigits[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   out.reserve((bytes.size() + 2) / 3 * 4);
   for (size_t i = 0; i < bytes.size(); i += 3) {
@@ -19,24 +23,26 @@ std::string base64(std::string_view bytes) {
   return out;
 }
 
-std::optional<std::string> decode_base64(std::string_view text) {
-  constexpr std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  while (!text.empty() && text.back() == '=') text.remove_suffix(1);
+std::optional<std::string> decode_base64(std::string_view text, Padding padding) {
+  if (padding == Padding::kRequired) {
+    if (text.size() % 4 != 0) return std::nullopt;
+    for (int i = 0; i < 2 && text.ends_with('='); ++i) text.remove_suffix(1);
+  } else {
+    while (text.ends_with('=')) text.remove_suffix(1);
+  }
   if (text.size() % 4 == 1) return std::nullopt;
   std::string out;
   uint32_t bits = 0;
   int count = 0;
   for (char c : text) {
-    if (c == '-') c = '+';
-    if (c == '_') c = '/';
-    const size_t digit = kAlphabet.find(c);
+    const size_t digit = kDigits.find(c);
     if (digit == std::string_view::npos) return std::nullopt;
     bits = bits << 6 | static_cast<uint32_t>(digit);
     count += 6;
-    if (count < 8) continue;
-    count -= 8;
-    out += static_cast<char>(bits >> count & 0xff);
+    if (count >= 8) {
+      count -= 8;
+      out += static_cast<char>(bits >> count & 0xff);
+    }
   }
   return out;
 }

@@ -1,4 +1,4 @@
-// Base64 of RFC 4648 section 4.
+// Base64 of RFC 4648 section 4. Pure.
 #pragma once
 
 #include <optional>
@@ -7,10 +7,13 @@
 
 namespace kasane {
 
-std::string base64(std::string_view bytes);  // with padding
+// With padding.
+std::string base64(std::string_view bytes);
 
-// Padding may be missing; both alphabets (section 5's '-' and '_' too) are taken. nullopt when
-// malformed.
-std::optional<std::string> decode_base64(std::string_view text);
+// kOptional: as libarchive writes, which leaves the padding out; any number of '=' at the
+// end is taken then.
+enum class Padding { kRequired, kOptional };
+// nullopt: another character (line ends too), a wrong length, padding in the middle.
+std::optional<std::string> decode_base64(std::string_view text, Padding padding);
 
 }  // namespace kasane

@@ -20,7 +20,7 @@ struct CopySource {
   SourceSpan span;
   size_t tree = 0;   // which of the trees it is taken from
   bool unpack = false;      // ADD: an archive is unpacked (AD5)
-  std::string shown;        // in history when it is not the path: a URL
+  std::string shown = {};   // in history when it is not the path: a URL
 };
 
 struct InlineFile {

@@ -15,6 +15,7 @@
 #include "build/ops/source.h"
 #include "dockerfile/parser.h"
 #include "net/git_ref.h"
+#include "net/url.h"
 
 namespace kasane::build {
 namespace {
@@ -112,8 +113,6 @@ Result<void> Reader::open_directory(const std::string& path, IgnoreFile ignore) 
   return {};
 }
 
-bool is_url(std::string_view text) { return text.starts_with("http://") || text.starts_with("https://"); }
-
 // X07.
 Result<void> Reader::dockerfile_of_url(const std::string& url) {
   Span span(events, "[internal] load remote build definition");
@@ -130,7 +129,7 @@ Result<void> Reader::from_directory() {
   inputs.context_name = TRY(canonical_directory(options.context));
   std::string path = TRY(find_dockerfile(inputs.context_name, options.dockerfile));
   IgnoreFile ignore = TRY(read_ignore_file(inputs.context_name, path));
-  if (is_url(path))
+  if (net::is_http_url(path))
     TRY(dockerfile_of_url(path));
   else
     TRY(parse(TRY(read_dockerfile(path, 0))));
@@ -212,7 +211,7 @@ Result<void> Reader::read() {
   struct stat st;
   if (::stat(context.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) return from_directory();
   if (net::looks_like_git_context(context)) return from_git();
-  if (is_url(context)) return from_url();
+  if (net::is_http_url(context)) return from_url();
   return from_directory();
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/diagnostic.h"
 #include "cli/template/gofmt.h"
+#include "cli/units.h"
 
 namespace kasane::cli {
 namespace {
@@ -245,6 +246,11 @@ std::optional<bool> parse_bool(std::string_view text) {
   for (std::string_view no : {"0", "f", "F", "false", "FALSE", "False"})
     if (text == no) return false;
   return std::nullopt;
+}
+
+std::optional<std::string> check_size(std::string_view value) {
+  if (parse_size(value)) return std::nullopt;
+  return fmt::format("invalid size: {}", quote(value));
 }
 
 std::optional<std::string> check_filter(std::string_view value) {

@@ -77,6 +77,8 @@ std::optional<bool> parse_bool(std::string_view text);
 
 // `key=value` as docker's filter flags want it.
 std::optional<std::string> check_filter(std::string_view value);
+// A number of bytes as parse_size() of units.h reads it.
+std::optional<std::string> check_size(std::string_view value);
 
 // Text in double quotes with Go's escapes (%q).
 std::string quote(std::string_view text);

@@ -87,6 +87,10 @@ std::optional<std::string> decode_percent(std::string_view text) {
   return out;
 }
 
+bool is_http_url(std::string_view text) {
+  return text.starts_with("http://") || text.starts_with("https://");
+}
+
 std::string redact_url(std::string_view url) {
   size_t start = url.find("://");
   if (start == url.npos) return std::string(url);

@@ -17,6 +17,8 @@ struct UrlParts {
   std::string_view path;  // begins with '/' or is empty; without query and fragment
 };
 
+// What BuildKit takes for a URL rather than a path: an http or https scheme in lower case.
+bool is_http_url(std::string_view text);
 // nullopt: not http(s), no host, a control character or space, too long.
 std::optional<UrlParts> split_url(std::string_view url);
 bool same_origin(const UrlParts& a, const UrlParts& b);

@@ -108,7 +108,7 @@ bool Authenticator::accepts(std::string_view authorization) {
       !std::equal(kScheme.begin(), kScheme.end(), authorization.begin(),
                   [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b + 32 : b); }))
     return false;
-  auto pair = decode_base64(authorization.substr(kScheme.size()));
+  auto pair = decode_base64(authorization.substr(kScheme.size()), Padding::kOptional);
   if (!pair) return false;
   size_t colon = pair->find(':');
   // crypt(3) stops at a NUL: "right\0anything" must not pass for "right".

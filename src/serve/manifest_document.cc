@@ -39,7 +39,7 @@ Result<void> check_data(const JsonReader& in, const Json& json, const std::strin
                         int64_t size) {
   const Json* data = json.find("data");
   if (!data || data->is_null()) return {};
-  auto bytes = data->is_string() ? decode_base64(data->text) : std::nullopt;
+  auto bytes = data->is_string() ? decode_base64(data->text, Padding::kRequired) : std::nullopt;
   if (!bytes) return in.error("data", "is not base64");
   auto expected = ContentDigest::parse(digest);
   if (!expected || static_cast<int64_t>(bytes->size()) != size ||

@@ -51,6 +51,7 @@ class UpperReader {
     for (const UpperNode& node : nodes_)
       if (!node.removed) TRY_CONTEXT(emit(node, *builder), "read '" + node.entry.path + "'");
     TRY(restore_times());
+    TRY(persist());
     return builder->finish(false);
   }
 
@@ -62,6 +63,7 @@ class UpperReader {
   void link_files();
   Result<void> emit(const UpperNode& node, CanonicalBuilder& builder);
   Result<void> restore_times();
+  Result<void> persist();
 
   UniqueFd root_;
   const AdoptOptions& options_;
@@ -200,6 +202,33 @@ Result<void> UpperReader::restore_times() {
   return {};
 }
 
+// The tree is on disk when this returns. A few files are synced one by one: syncfs(2) waits for
+// what everybody else on this file system has written, which can be seconds of somebody's
+// compiler, while most steps write little.
+Result<void> UpperReader::persist() {
+  constexpr size_t kOneByOne = 16;
+  const size_t count = static_cast<size_t>(
+      std::count_if(nodes_.begin(), nodes_.end(), [](const UpperNode& n) { return !n.removed; }));
+  if (count > kOneByOne) {
+    if (::syncfs(root_.get()) != 0) return Error::from_errno(errno, "syncfs");
+    return {};
+  }
+  auto sync = [](int fd, const std::string& path) -> Result<void> {
+    if (::fsync(fd) != 0) return Error::from_errno(errno, "fsync '" + path + "'");
+    return {};
+  };
+  for (const UpperNode& node : nodes_) {
+    const bool file = node.entry.type == tar::EntryType::kFile;
+    if (node.removed || node.kind != UpperKind::kEntry ||
+        (!file && node.entry.type != tar::EntryType::kDirectory))
+      continue;  // a name only: its directory holds it
+    UniqueFd fd = TRY(open_in_tree(root_.get(), node.entry.path,
+                                   file ? O_RDONLY | O_NONBLOCK | O_NOCTTY : O_RDONLY | O_DIRECTORY));
+    TRY(sync(fd.get(), node.entry.path));
+  }
+  return sync(root_.get(), ".");
+}
+
 }  // namespace
 
 Result<LayerSummary> read_upper(const std::string& upper_path, const std::string& layer_directory,
@@ -218,9 +247,6 @@ Result<LayerPtr> adopt_tree(Store& store, const std::string& upper_dir,
   TRY(make_directories(directory, 0700));
   auto work = [&]() -> Result<void> {
     TRY(read_upper(upper_dir, directory, options));
-    UniqueFd fd = TRY(open_file(upper_dir, O_RDONLY | O_DIRECTORY));
-    if (::syncfs(fd.get()) != 0) return Error::from_errno(errno, "syncfs " + upper_dir);
-    fd.reset();
     return rename_noreplace(upper_dir, tree);
   };
   TRY_CONTEXT(run_with_report(store.tree_runner(), work), "make a layer of a step's result");

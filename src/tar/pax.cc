@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/base64.h"
+
 namespace kasane::tar {
 namespace {
 
@@ -115,28 +117,6 @@ std::optional<std::string> decode_url(std::string_view text) {
   return out;
 }
 
-// RFC 4648 without padding, as libarchive writes; padding is accepted.
-std::optional<std::string> decode_base64(std::string_view text) {
-  constexpr std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  while (!text.empty() && text.back() == '=') text.remove_suffix(1);
-  if (text.size() % 4 == 1) return std::nullopt;
-  std::string out;
-  uint32_t bits = 0;
-  int count = 0;
-  for (char c : text) {
-    const size_t digit = kAlphabet.find(c);
-    if (digit == std::string_view::npos) return std::nullopt;
-    bits = bits << 6 | static_cast<uint32_t>(digit);
-    count += 6;
-    if (count >= 8) {
-      count -= 8;
-      out += static_cast<char>(bits >> count & 0xff);
-    }
-  }
-  return out;
-}
-
 Result<void> add_xattr(const Record& record, std::string name, std::string value,
                        const ReaderLimits& limits, PaxHeader& header) {
   if (name.empty() || name.size() > 255 || name.find('\0') != std::string::npos)
@@ -221,7 +201,7 @@ Result<void> set_record(const Record& record, const ReaderLimits& limits, PaxHea
                   limits, header));
   } else if (key.starts_with(kLibarchive)) {
     std::optional<std::string> name = decode_url(key.substr(kLibarchive.size()));
-    std::optional<std::string> value = decode_base64(record.value);
+    std::optional<std::string> value = decode_base64(record.value, Padding::kOptional);
     if (!name || !value) return bad_value(record);
     TRY(add_xattr(record, std::move(*name), std::move(*value), limits, header));
   } else if (key == "GNU.sparse.map") {

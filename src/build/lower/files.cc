@@ -5,16 +5,9 @@
 #include "dockerfile/match.h"
 #include "net/git_ref.h"
 #include "net/source_cache.h"
+#include "net/url.h"
 
 namespace kasane::build {
-namespace {
-
-bool is_url(std::string_view text) {
-  return text.starts_with("http://") || text.starts_with("https://");
-}
-
-}  // namespace
-
 Result<void> Lowerer::lower_one(StageState& state, const dockerfile::Instruction& instruction,
                                 const dockerfile::Workdir& workdir) {
   std::string written = TRY(expand(state, workdir.path));
@@ -36,8 +29,8 @@ Result<CopyOp> Lowerer::lower_copy(StageState& state, const dockerfile::CopyBase
   CopyOp op;
   for (const dockerfile::Word& source : copy.sources) {
     std::string path = TRY(expand(state, source));
-    if (!is_url(path) && !net::looks_like_git(path)) {
-      op.request.sources.push_back({std::move(path), source.span});
+    if (!net::is_http_url(path) && !net::looks_like_git(path)) {
+      op.request.sources.push_back({.path = std::move(path), .span = source.span});
     } else if (add) {
       TRY(lower_add_source(state, *add, source, std::move(path), op));
     } else {  // K32

@@ -32,11 +32,6 @@ Result<int> run_builder_prune(Context& context, const Arguments& arguments) {
   return 0;
 }
 
-std::optional<std::string> check_size(std::string_view text) {
-  if (parse_size(text)) return std::nullopt;
-  return fmt::format("invalid size: {}", quote(text));
-}
-
 constexpr FlagSpec kFlags[] = {
     {.name = "all",
      .shorthand = 'a',

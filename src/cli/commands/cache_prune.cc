@@ -54,11 +54,6 @@ Result<int> run_prune(Context& context, const Arguments& arguments) {
   return 0;
 }
 
-std::optional<std::string> check_size(std::string_view text) {
-  if (parse_size(text)) return std::nullopt;
-  return fmt::format("invalid size: {}", quote(text));
-}
-
 std::optional<std::string> check_duration(std::string_view text) {
   if (parse_duration(text).value_or(-1) >= 0) return std::nullopt;
   return fmt::format("invalid duration: {}", quote(text));

@@ -64,6 +64,7 @@ constexpr FlagSpec kFlags[] = {
 extern const Command kCommand_debug;
 const Command kCommand_debug = {
     .path = "debug",
+    .aliases = {},
     .summary = "Open a shell where a build step failed",
     .usage = "[OPTIONS] [COMMAND [ARG...]]",
     .help =
