@@ -33,3 +33,10 @@ target_link_libraries(kasane_thirdparty_sqlite INTERFACE ${KASANE_SQLITE_LIBS} m
 kasane_library(KASANE_SANDBOX_LIBS seccomp cap)
 add_library(kasane_thirdparty_sandbox INTERFACE)
 target_link_libraries(kasane_thirdparty_sandbox INTERFACE ${KASANE_SANDBOX_LIBS})
+
+# Boost.Beast's HTTP parser (headers only; only .cc files may include it) and crypt(3). libssl is
+# opened with dlopen when a registry is served over TLS, so that no other command pays for it.
+find_path(KASANE_BEAST_INCLUDE boost/beast/http.hpp REQUIRED)
+kasane_library(KASANE_SERVE_LIBS crypt)
+add_library(kasane_thirdparty_serve INTERFACE)
+target_link_libraries(kasane_thirdparty_serve INTERFACE ${KASANE_SERVE_LIBS})

@@ -211,6 +211,11 @@ std::string familiar(std::string_view canonical) {
   return std::string(rest);
 }
 
+bool is_repository_name(std::string_view text) {
+  return text.size() <= kMaxRepository && is_repository(text);
+}
+bool is_tag_name(std::string_view text) { return is_tag(text); }
+
 bool looks_like_id(std::string_view text) {
   if (text.starts_with("sha256:")) return true;
   return text.size() == 64 && std::all_of(text.begin(), text.end(), is_hex);

@@ -32,4 +32,8 @@ std::string familiar(std::string_view canonical);
 // True for 64 lower-case hex digits or sha256:...; such text can only be an image id.
 bool looks_like_id(std::string_view text);
 
+// The grammar of a repository path without domain ("library/alpine", up to 255 bytes), and of a tag.
+bool is_repository_name(std::string_view text);
+bool is_tag_name(std::string_view text);
+
 }  // namespace kasane::oci
