@@ -198,6 +198,14 @@ Result<void> make_stat_cache_folder(store::Store& store) {
   return make_directories(folder, 0700);
 }
 
+// Limits that were asked for and could not be applied, each once.
+void warn_of_limits(const GraphRun& run, EventBus& events) {
+  std::set<std::string> notes;
+  for (const auto& [id, result] : run.results)
+    if (result.usage && !result.usage->limit_note.empty()) notes.insert(result.usage->limit_note);
+  for (const std::string& note : notes) events.warn(note);
+}
+
 }  // namespace
 
 Result<BuildResult> build(store::Store& store, const BuildOptions& options, EventBus& events,
@@ -235,7 +243,8 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
   env.retries = options.retries;
   unsigned jobs = options.jobs ? options.jobs : std::max(1u, std::thread::hardware_concurrency());
   GraphRun run;
-  Result<void> ran = run_graph(env, graph, jobs, events, stop, run);
+  Result<void> ran = run_graph(env, graph, jobs, events, {stop, options.kill}, run);
+  warn_of_limits(run, events);
   inputs.context->save_knowledge();
   BuildResult result;
   if (ran) {

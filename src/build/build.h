@@ -32,6 +32,9 @@ struct RunSettings {
   std::vector<exec::Ulimit> ulimits;
   uint64_t shm_size_bytes = 0;          // 0 = default
   uint64_t memory_limit_bytes = 0;      // of one step; 0 = none
+  std::optional<uint64_t> pids_limit;   // of one step; 0 = none; absent: the executor's default
+  uint64_t time_limit_ns = 0;           // of one step; 0 = none. Never in a key
+  std::string time_limit_text;          // as the user wrote it
   std::string cache_namespace;          // of cache mounts (BUILDKIT_CACHE_MOUNT_NS)
 };
 
@@ -70,6 +73,7 @@ struct BuildOptions {
   std::vector<std::string> cache_from, cache_to;  // as written; cache_transfer.h
   std::string metadata_file;                  // written last
   std::string iidfile;                        // written last; removed at start
+  std::stop_token kill;
   unsigned jobs = 0;                          // parallel steps; 0 = number of processors
 };
 
@@ -100,6 +104,7 @@ struct BuildResult {
   std::vector<lint::Finding> findings; // of BuildKit's checks, for the stages that were built
 };
 
+// `stop` asks what runs to end, BuildOptions::kill ends it at once.
 // Thread-safe with respect to other builds in the same store, in any process.
 Result<BuildResult> build(store::Store& store, const BuildOptions& options, EventBus& events,
                           std::stop_token stop);

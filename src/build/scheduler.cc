@@ -29,7 +29,7 @@ class Scheduler {
   Scheduler(BuildEnvironment& env, const Graph& graph, unsigned jobs, EventBus& events, GraphRun& run)
       : env_(env), graph_(graph), jobs_(jobs), events_(events), results_(run.results), failed_(run.failed) {}
 
-  Result<void> run(std::stop_token outer);
+  Result<void> run(const StopTokens& outer);
 
  private:
   struct Completion {
@@ -47,7 +47,7 @@ class Scheduler {
   const Graph& graph_;
   const unsigned jobs_;
   EventBus& events_;
-  std::stop_source stop_;
+  std::stop_source stop_, kill_;
   std::map<VertexId, VertexResult>& results_;  // written by the owner thread only
   VertexId& failed_;
   std::set<VertexId> waiting_;
@@ -87,7 +87,7 @@ std::vector<VertexId> Scheduler::take_ready() {
 Result<VertexResult> Scheduler::execute(VertexId id) {
   const Vertex& vertex = graph_.vertices[static_cast<size_t>(id)];
   Span span(events_, vertex.name);
-  StepInput input{vertex, id, {}, {}, stop_.get_token(), span};
+  StepInput input{vertex, id, {}, {}, stop_.get_token(), kill_.get_token(), span};
   {
     std::lock_guard lock(mutex_);
     if (vertex.parent != kNoVertex) input.below = results_.at(vertex.parent).layers;
@@ -133,16 +133,20 @@ void Scheduler::settle(Completion completion) {
     failed_ = completion.id;
   }
   stop_.request_stop();
+  // Nobody asked the user to wait for other steps to end in order. When it was the user who
+  // asked (cancelled), they have the grace that they were promised.
+  if (!cancelled) kill_.request_stop();
 }
 
-Result<void> Scheduler::run(std::stop_token outer) {
-  std::stop_callback forward(outer, [this] { stop_.request_stop(); });
+Result<void> Scheduler::run(const StopTokens& outer) {
+  std::stop_callback forward_stop(outer.stop, [this] { stop_.request_stop(); });
+  std::stop_callback forward_kill(outer.kill, [this] { kill_.request_stop(); });
   for (const Target& target : graph_.targets)
     if (target.result != kNoVertex) reach(target.result);
   std::unique_ptr<ThreadPool> pool;  // made when two steps can run at once for the first time
   while (!waiting_.empty() || running_ > 0) {
     std::vector<VertexId> ready;
-    if (!failure_ && !outer.stop_requested()) ready = take_ready();
+    if (!failure_ && !outer.stop.stop_requested()) ready = take_ready();
     if (ready.empty() && running_ == 0) break;
     if (ready.size() == 1 && running_ == 0) {
       ++running_;
@@ -165,8 +169,8 @@ Result<void> Scheduler::run(std::stop_token outer) {
 }  // namespace
 
 Result<void> run_graph(BuildEnvironment& env, const Graph& graph, unsigned jobs, EventBus& events,
-                       std::stop_token stop, GraphRun& run) {
-  return Scheduler(env, graph, std::max(1u, jobs), events, run).run(std::move(stop));
+                       const StopTokens& stop, GraphRun& run) {
+  return Scheduler(env, graph, std::max(1u, jobs), events, run).run(stop);
 }
 
 }  // namespace kasane::build

@@ -17,9 +17,13 @@ struct GraphRun {
   VertexId failed = kNoVertex;  // the step whose error run_graph() returned
 };
 
+struct StopTokens {
+  std::stop_token stop, kill;  // as in exec::Executor::run and exec::RunSpec
+};
+
 // Fills `run` with all vertices that the targets reach. On the first failure the other
-// running steps are stopped and that first error is returned.
+// running steps are killed and that first error is returned.
 Result<void> run_graph(BuildEnvironment& env, const Graph& graph, unsigned jobs, EventBus& events,
-                       std::stop_token stop, GraphRun& run);
+                       const StopTokens& stop, GraphRun& run);
 
 }  // namespace kasane::build

@@ -187,12 +187,15 @@ Result<uint64_t> size_of(const Arguments& arguments, const char* flag) {
   return *size;
 }
 
-Result<void> add_run_settings(const Arguments& arguments, build::RunSettings& run) {
-  for (const std::string& text : arguments.list("add-host")) run.extra_hosts.push_back(TRY(extra_host(text)));
-  for (const std::string& text : arguments.list("ulimit")) run.ulimits.push_back(TRY(ulimit_of(text)));
-  run.shm_size_bytes = TRY(size_of(arguments, "shm-size"));
-  run.memory_limit_bytes = TRY(size_of(arguments, "memory"));
-  return {};
+// As docker takes it: 0 and -1 mean no limit.
+Result<std::optional<uint64_t>> pids_limit_of(const Arguments& arguments) {
+  std::string text = arguments.value("pids-limit");
+  if (text.empty()) return std::optional<uint64_t>();
+  int64_t limit = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), limit);
+  if (error != std::errc() || end != text.data() + text.size() || limit < -1)
+    return invalid("invalid value " + quote(text) + " for --pids-limit").hint("write a number, -1 for no limit");
+  return std::optional<uint64_t>(limit > 0 ? static_cast<uint64_t>(limit) : 0);
 }
 
 // L16.
@@ -245,6 +248,21 @@ void note_ignored(const Arguments& arguments, std::vector<std::string>& notes) {
 }
 
 }  // namespace
+
+Result<void> add_run_settings(const Arguments& arguments, build::RunSettings& run) {
+  for (const std::string& text : arguments.list("add-host")) run.extra_hosts.push_back(TRY(extra_host(text)));
+  for (const std::string& text : arguments.list("ulimit")) run.ulimits.push_back(TRY(ulimit_of(text)));
+  run.shm_size_bytes = TRY(size_of(arguments, "shm-size"));
+  run.memory_limit_bytes = TRY(size_of(arguments, "memory"));
+  run.pids_limit = TRY(pids_limit_of(arguments));
+  run.time_limit_text = arguments.value("run-timeout");
+  if (run.time_limit_text.empty()) return {};
+  std::optional<int64_t> limit = parse_duration(run.time_limit_text);
+  if (!limit || *limit <= 0)
+    return invalid("invalid duration " + quote(run.time_limit_text) + " for --run-timeout").hint("write for example 90s or 10m");
+  run.time_limit_ns = static_cast<uint64_t>(*limit);
+  return {};
+}
 
 Result<build::BuildOptions> build_options(Context& context, const Arguments& arguments,
                                           build::SshAgents& agents,

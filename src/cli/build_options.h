@@ -17,4 +17,8 @@ Result<build::BuildOptions> build_options(Context& context, const Arguments& arg
                                           build::SshAgents& agents,
                                           std::vector<std::string>& notes);
 
+// What `kasane build` and `kasane run` say alike about the surroundings of a program:
+// --add-host, --ulimit, --shm-size, --memory, --pids-limit, --run-timeout.
+Result<void> add_run_settings(const Arguments& arguments, build::RunSettings& run);
+
 }  // namespace kasane::cli

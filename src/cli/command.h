@@ -20,6 +20,8 @@ struct Command {
   std::span<const FlagSpec> flags = {};
   int min_arguments = 0;
   int max_arguments = -1;  // -1: any number
+  // The first argument ends the flags: the rest is the command line of another program.
+  bool runs_program = false;
   // Exit status, or an error that main prints after "Error: ".
   Result<int> (*run)(Context& context, const Arguments& arguments) = nullptr;
 };

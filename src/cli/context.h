@@ -25,6 +25,7 @@ struct Streams {
   bool in_is_terminal = false;
   bool out_is_terminal = false;
   bool err_is_terminal = false;
+  int out_fd = -1;  // the descriptor below `out`, for programs with a terminal; -1: none
   int err_fd = -1;  // for the window size; -1: none
 };
 

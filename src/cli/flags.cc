@@ -86,12 +86,12 @@ class FlagParser {
         if (!options.interspersed) break;
         result_.arguments.positional_.push_back(word);
         ++next_;
+        if (options.stop_at_argument) take_rest();
         continue;
       }
       ++next_;
       if (word == "--") {
-        while (options.interspersed && next_ < words_.size())
-          result_.arguments.positional_.push_back(words_[next_++]);
+        if (options.interspersed) take_rest();
         break;
       }
       TRY(word[1] == '-' ? long_flag(word) : short_flags(word));
@@ -101,6 +101,10 @@ class FlagParser {
   }
 
  private:
+  void take_rest() {
+    while (next_ < words_.size()) result_.arguments.positional_.push_back(words_[next_++]);
+  }
+
   const FlagSpec* find(std::string_view name) const {
     for (std::span<const FlagSpec> table : {flags_, common_})
       for (const FlagSpec& spec : table)

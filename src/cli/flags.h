@@ -54,6 +54,9 @@ class Arguments {
 
 struct FlagParseOptions {
   bool interspersed = true;  // false: the first argument ends the flags (global flags)
+  // The first argument ends the flags, and it and all that follows are positional: they are
+  // the command line of another program.
+  bool stop_at_argument = false;
 };
 
 struct FlagParseResult {

@@ -66,6 +66,16 @@ TEST(Flags, FirstArgumentEndsGlobalFlags) {
   EXPECT_FALSE(result->arguments.on("all"));
 }
 
+TEST(Flags, ArgumentsOfAnotherProgram) {
+  auto result = parse({"-q", "image", "-a", "--", "--format=x", "-q"}, {.stop_at_argument = true});
+  ASSERT_TRUE(result);
+  EXPECT_TRUE(result->arguments.on("quiet"));
+  EXPECT_FALSE(result->arguments.on("all"));
+  EXPECT_EQ(result->arguments.positional(), (Strings{"image", "-a", "--", "--format=x", "-q"}));
+  EXPECT_EQ(parse({"--", "-a", "b"}, {.stop_at_argument = true})->arguments.positional(),
+            (Strings{"-a", "b"}));
+}
+
 TEST(Flags, ListsKeepOrderAndStringsKeepTheLast) {
   auto result = parse({"-t", "a", "--format", "x", "-tb", "--format=y", "--format="});
   EXPECT_EQ(result->arguments.list("tag"), (Strings{"a", "b"}));

@@ -67,7 +67,8 @@ int run_found(const Resolved& found, std::span<const std::string> words, Context
   const Command& command = *found.command;
   context.invoked_as = found.invoked_as;
   // --root and -D are accepted behind the command too; -v would hide nothing there.
-  auto parsed = parse_flags(words, command.flags, kGlobalFlags.first(2));
+  auto parsed = parse_flags(words, command.flags, kGlobalFlags.first(2),
+                            {.stop_at_argument = command.runs_program});
   if (!parsed) {
     const Error& error = parsed.error();
     std::string text = sanitize(error.message());
@@ -134,6 +135,7 @@ int run(int argc, char** argv) {
   streams.in_is_terminal = isatty(STDIN_FILENO);
   streams.out_is_terminal = isatty(STDOUT_FILENO);
   streams.err_is_terminal = isatty(STDERR_FILENO);
+  streams.out_fd = STDOUT_FILENO;
   streams.err_fd = STDERR_FILENO;
   Context context(streams, {});
   std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);

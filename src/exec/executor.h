@@ -3,6 +3,7 @@
 // exec/sandbox (built in). Thread-safe: run() may be called from several workers.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -67,6 +68,7 @@ struct Mount {
   // directory: the caller's, new and empty, or a persistent cache directory as upper_dir.
   // Empty when read_only.
   std::string upper_dir = {}, work_dir = {};
+  bool no_exec = false;  // programs in it cannot be started
 };
 
 // A resource limit by docker's name: "nofile", "nproc", "core", "stack"... . UINT64_MAX
@@ -80,6 +82,16 @@ struct Ulimit {
 // nothing masked or read-only in /proc and /sys, the host's devices in /dev where the
 // mode permits.
 enum class Security { kSandbox, kInsecure };
+
+// The caller's ends of a step's terminal. Where they are terminals themselves, `input` is
+// raw while the step runs and restored afterwards, and the window size is forwarded.
+struct Terminal {
+  int input = -1;  // -1: the step reads nothing
+  int output = -1;
+};
+
+// The protection against fork bombs that every step has where cgroups permit.
+inline constexpr uint64_t kDefaultPidsLimit = 4096;
 
 struct RunSpec {
   std::vector<std::string> argv;  // argv[0] is looked up in PATH *inside the image*
@@ -95,20 +107,30 @@ struct RunSpec {
   std::string upper_dir;
   std::string work_dir;
   std::vector<Mount> mounts;
+  bool read_only_root = false;  // all but `mounts`, /dev and /dev/shm, once cwd was made
   Network network = Network::kHost;
   std::string hostname = "buildkitsandbox";
   std::vector<std::string> extra_hosts;  // lines for /etc/hosts
   Security security = Security::kSandbox;
   std::vector<Ulimit> ulimits;
   uint64_t shm_size_bytes = 0;  // of /dev/shm; 0 = 64 MiB
-  // Of the whole step, by a cgroup of its own (v2 delegated, or the v1 memory
-  // controller); 0 = none. Where that is not possible the step runs without it, and
-  // RunOutcome::limit_note says why.
+  // Of the whole step, by a cgroup of its own (v2 delegated, or the controllers of v1);
+  // 0 = none. Where that is not possible the step runs without it, and
+  // RunOutcome::limit_note says why: of the pids limit only when it was asked for.
   uint64_t memory_limit_bytes = 0;
+  uint64_t pids_limit = kDefaultPidsLimit;
+  bool pids_limit_asked = false;
+  // The step is ended when it takes longer: RunOutcome::timed_out. 0 = no limit.
+  uint64_t time_limit_ns = 0;
+  // Ends the step at once, without the grace that Executor::run's `stop` gives.
+  std::stop_token kill;
+  // Relayed to the step's standard input through a pipe; absent: /dev/null.
+  std::optional<int> stdin_fd;
+  // Each byte read from it is the number of a signal for the program (not for its children).
+  std::optional<int> signal_fd;
   // Interactive: the step gets a new pseudo-terminal as its three standard streams and
-  // its controlling terminal, relayed to this terminal of the caller: raw while the step
-  // runs and restored afterwards, its window size forwarded. The log gets nothing then.
-  std::optional<int> terminal_fd;
+  // its controlling terminal; stdin_fd is not used and the log gets nothing then.
+  std::optional<Terminal> terminal;
 };
 
 struct RunOutcome {
@@ -119,7 +141,9 @@ struct RunOutcome {
   uint64_t user_ns = 0, system_ns = 0;
   uint64_t max_rss_bytes = 0;
   bool out_of_memory = false;  // RunSpec::memory_limit_bytes was the end of it
-  std::string limit_note;      // why memory_limit_bytes could not be applied; "" otherwise
+  bool out_of_pids = false;    // a process could not be made because of RunSpec::pids_limit
+  bool timed_out = false;      // ended by RunSpec::time_limit_ns
+  std::string limit_note;      // why a limit could not be applied; "" otherwise
   // A failed step: why the sandbox mode may be the reason and what to install, when its
   // output shows that (single-uid mode: ids that do not exist); "" otherwise.
   std::string advice;
@@ -128,6 +152,9 @@ struct RunOutcome {
   std::string exec_error;
 };
 
+// What a step that is asked to end (cancelled, timed out) gets before it is killed.
+inline constexpr std::chrono::seconds kStopGrace{5};
+
 using LogCallback = std::function<void(std::string_view bytes, int stream)>;
 
 class Executor {
@@ -135,8 +162,9 @@ class Executor {
   virtual ~Executor() = default;
   // kStepFailed is *not* an error here: a non-zero exit status is an outcome. Errors
   // mean that the step could not be run (kUnsupported with a hint naming the missing
-  // kernel setting or program). When `stop` is requested, the whole process tree is
-  // killed and kCancelled returned.
+  // kernel setting or program). When `stop` is requested, every process of the step gets
+  // SIGTERM, and SIGKILL kStopGrace later or when RunSpec::kill is requested; kCancelled is
+  // returned. Nothing of the step lives when this returns.
   virtual Result<RunOutcome> run(const RunSpec& spec, const LogCallback& log,
                                  std::stop_token stop) = 0;
 };

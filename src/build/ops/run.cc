@@ -61,19 +61,31 @@ Result<exec::Mount> script_mount(const RunOp& op, const std::string& scratch) {
   return mount;
 }
 
-Error step_failed(const StepInput& input, const RunOp& op, const exec::RunOutcome& outcome) {
+Error step_failed(const BuildEnvironment& env, const StepInput& input, const RunOp& op, const exec::RunOutcome& outcome) {
+  if (outcome.timed_out)
+    return Error(ErrorKind::kStepFailed,
+                 fmt::format("{} took longer than {} and was ended", input.vertex.name,
+                             env.run.time_limit_text))
+        .at(input.vertex.span);
   std::string command;
   for (const std::string& arg : op.argv) command += (command.empty() ? "" : " ") + arg;
   if (outcome.out_of_memory)
     return Error(ErrorKind::kStepFailed,
                  fmt::format("process \"{}\" was killed for using more memory than it may", command))
-        .at(input.vertex.span)
-        .hint("raise --memory, or let the step use fewer parallel jobs");
+        .at(input.vertex.span);
   std::string how = outcome.signal ? fmt::format("signal: {}", *outcome.signal)
                                    : fmt::format("exit code: {}", outcome.exit_status);
   return Error(ErrorKind::kStepFailed,
                fmt::format("process \"{}\" did not complete successfully: {}", command, how))
       .at(input.vertex.span);
+}
+
+// What to do about a limit, or a lack of user ids, that ended the step; "" when none did.
+std::string advice(const exec::RunOutcome& outcome) {
+  if (outcome.timed_out) return "raise --run-timeout; ";
+  if (outcome.out_of_memory) return "raise --memory, or let the step use fewer parallel jobs; ";
+  if (outcome.out_of_pids) return "a process could not be made because of the pids limit: raise --pids-limit; ";
+  return outcome.advice.empty() ? "" : outcome.advice + "; ";
 }
 
 Result<exec::RunSpec> make_spec(BuildEnvironment& env, const StepInput& input, const RunOp& op,
@@ -101,6 +113,10 @@ Result<exec::RunSpec> make_spec(BuildEnvironment& env, const StepInput& input, c
   spec.ulimits = env.run.ulimits;
   spec.shm_size_bytes = env.run.shm_size_bytes;
   spec.memory_limit_bytes = env.run.memory_limit_bytes;
+  spec.pids_limit = env.run.pids_limit.value_or(exec::kDefaultPidsLimit);
+  spec.pids_limit_asked = env.run.pids_limit.has_value();
+  spec.time_limit_ns = env.run.time_limit_ns;
+  spec.kill = input.kill;
   return spec;
 }
 
@@ -152,12 +168,11 @@ Result<Executed> execute(BuildEnvironment& env, const StepInput& input, const Ru
   done.outcome = TRY(executor->run(
       spec, [&](std::string_view bytes, int stream) { redactor.write(bytes, stream); }, input.stop));
   redactor.flush();
-  if (done.outcome.exit_status != 0) {
-    Error failure = step_failed(input, op, done.outcome);
+  if (done.outcome.exit_status != 0 || done.outcome.timed_out) {
+    Error failure = step_failed(env, input, op, done.outcome);
     if (mounts->has_secrets() && may_hold_secrets(env.secrets, spec.upper_dir)) return failure;
     keep_failed_step(env, input, op, spec);
-    const std::string advice = done.outcome.advice.empty() ? "" : done.outcome.advice + "; ";
-    return std::move(failure).hint(advice + log.hint());
+    return std::move(failure).hint(advice(done.outcome) + log.hint());
   }
   store::AdoptOptions adopt;
   adopt.epoch = env.epoch;

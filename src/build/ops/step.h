@@ -92,7 +92,7 @@ struct StepInput {
   VertexId id;
   std::vector<store::LayerPtr> below;              // of the parent, lowest first
   std::map<VertexId, const VertexResult*> sources;  // of every dependency
-  std::stop_token stop;
+  std::stop_token stop, kill;  // see exec::Executor::run
   // The progress span, opened by the scheduler before the step runs.
   Span& span;
 };

@@ -111,6 +111,7 @@ Result<int> run_build(Context& context, const Arguments& arguments) {
     return opened.error().exit_status();
   }
   auto watcher = TRY(InterruptWatcher::start());
+  options->kill = watcher->kill_token();
   ui::ProgressOptions ui_options{context.streams.err, context.streams.err_fd,
                                  !context.env("NO_COLOR")};
   std::unique_ptr<ui::Progress> progress = ui::make_progress(*mode, ui_options);

@@ -41,9 +41,10 @@ Result<int> run_debug(Context& context, const Arguments& arguments) {
   step.spec.argv = arguments.positional();
   if (step.spec.argv.empty()) step.spec.argv = {"/bin/sh"};
   if (context.streams.in_is_terminal && context.streams.out_is_terminal)
-    step.spec.terminal_fd = context.streams.in_fd;
+    step.spec.terminal = exec::Terminal{context.streams.in_fd, context.streams.in_fd};
   context.flush();
   auto watcher = TRY(InterruptWatcher::start());
+  step.spec.kill = watcher->kill_token();
   std::unique_ptr<exec::Executor> executor = TRY(exec::make_sandbox_executor(store->root()));
   exec::RunOutcome outcome = TRY(executor->run(
       step.spec,

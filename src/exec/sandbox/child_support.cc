@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -65,11 +66,29 @@ pid_t clone_process(uint64_t namespace_flags, int* pidfd) {
   return static_cast<pid_t>(::syscall(SYS_clone, flags, nullptr, pidfd, nullptr, nullptr));
 }
 
+pid_t clone_process_into(int cgroup_fd) {
+#if defined(CLONE_INTO_CGROUP) && defined(SYS_clone3)
+  clone_args args;
+  std::memset(&args, 0, sizeof args);
+  args.flags = CLONE_INTO_CGROUP;
+  args.exit_signal = SIGCHLD;
+  args.cgroup = static_cast<uint64_t>(cgroup_fd);
+  return static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
+#else
+  (void)cgroup_fd;
+  errno = ENOSYS;
+  return -1;
+#endif
+}
+
+// Not by sigaction(3), which leaves the signals that glibc uses itself as the builder's
+// caller had them.
 void reset_signal_handlers() {
-  struct sigaction action;
-  std::memset(&action, 0, sizeof action);
-  action.sa_handler = SIG_DFL;
-  for (int number = 1; number <= SIGRTMAX; ++number) ::sigaction(number, &action, nullptr);
+  constexpr int kSignals = 64;
+  // As the kernel lays it out: handler SIG_DFL, no flags, no restorer, empty mask.
+  const uint64_t action[4] = {};
+  for (int number = 1; number <= kSignals; ++number)
+    ::syscall(SYS_rt_sigaction, number, action, nullptr, sizeof(uint64_t));
 }
 
 void block_all_signals(void* old_mask_or_null) {

@@ -59,6 +59,7 @@ struct StatusMessage {
   enum class Kind : uint32_t {
     kSetupError,  // action, object, error; the sandbox could not be made
     kExecError,   // text, exit_status 126 or 127; the program could not be started
+    kLimitNote,   // text; a limit of a cgroup could not be applied, the step runs
     kExit,        // exit_status, signal, max_rss_bytes; always the last message
   };
   Kind kind;
@@ -69,8 +70,16 @@ struct StatusMessage {
   uint64_t user_ns;
   uint64_t system_ns;
   char action[64];
-  char text[1024];  // kSetupError: the object; kExecError: the whole sentence
+  char text[1024];  // kSetupError: the object; kExecError, kLimitNote: the whole sentence
 };
+
+// What the builder tells the supervisor, a byte each: first kControlGo, then signals for
+// the step's program or for all of its processes.
+inline constexpr uint8_t kControlGo = 0;
+inline constexpr uint8_t kControlAll = 0x80;
+constexpr uint8_t control_byte(int signal, bool all) {
+  return static_cast<uint8_t>(signal | (all ? kControlAll : 0));
+}
 
 // Sends messages over the status pipe. Used in children only.
 class Reporter {
@@ -90,6 +99,9 @@ class Reporter {
 // other threads hold). Returns like fork; `pidfd` may be null. The child is on a copy
 // of the caller's stack and must not return from the function that called this.
 pid_t clone_process(uint64_t namespace_flags, int* pidfd);
+// The same, born in the cgroup (v2) of an open directory. -1 and errno, ENOSYS among others,
+// where that is not possible.
+pid_t clone_process_into(int cgroup_fd);
 
 // Default dispositions for every signal; the mask stays as it is.
 void reset_signal_handlers();

@@ -96,7 +96,7 @@ Result<std::unique_ptr<PreparedLaunch>> PreparedLaunch::make(const RunSpec& spec
   TRY(launch->prepare_limits(spec));
   TRY(launch->prepare_process(spec));
   plan.insecure = spec.security == Security::kInsecure;
-  if (spec.terminal_fd) plan.pty_master = &launch->pty_master_;
+  if (spec.terminal) plan.pty_master = &launch->pty_master_;
   // Their large arrays stay untouched, or every step would pay for the pages.
   launch->stubs_ = std::make_unique_for_overwrite<StubJournal>();
   launch->identity_ = std::make_unique_for_overwrite<UserIdentity>();
@@ -118,6 +118,7 @@ Result<void> PreparedLaunch::prepare_root(const RunSpec& spec) {
   work_ = TRY(absolute_path(spec.work_dir, "work directory"));
   plan_.lowers = lower_pointers_.data();
   plan_.lower_count = lower_pointers_.size();
+  plan_.read_only_root = spec.read_only_root;
   plan_.upper = upper_.c_str();
   plan_.work = work_.c_str();
   return {};

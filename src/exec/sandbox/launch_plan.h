@@ -28,6 +28,7 @@ struct MountPlan {
   const char* target = nullptr;      // absolute
   const char* size_bytes = nullptr;  // kTmpfs: decimal text, or null
   bool read_only = true;
+  bool no_exec = false;
   const char* mode_text = nullptr;  // kTmpfs: octal
   const char* uid_text = nullptr;   // kTmpfs: decimal
   const char* gid_text = nullptr;
@@ -49,6 +50,15 @@ struct LimitPlan {
   rlim_t soft, hard;
 };
 
+// A cgroup of the step (step_group.h): how the step gets into it, and how the supervisor
+// removes it should the builder die.
+struct GroupPlan {
+  const char* name;
+  int enter_fd, directory_fd, parent_fd;
+  bool v2;
+};
+inline constexpr size_t kMaxStepGroups = 2;
+
 struct LaunchPlan {
   // Root file system.
   const char* const* lowers = nullptr;  // topmost first, as overlayfs wants them
@@ -56,6 +66,7 @@ struct LaunchPlan {
   const char* upper = nullptr;
   const char* work = nullptr;
   bool userxattr = false;
+  bool read_only_root = false;
   Storage storage = Storage::kOverlay;
   const char* fuse_overlayfs = nullptr;  // kFuseOverlay: absolute path of the program
   const char* copied_root = nullptr;     // kCopy
@@ -88,6 +99,8 @@ struct LaunchPlan {
   bool insecure = false;
   const LimitPlan* limits = nullptr;
   size_t limit_count = 0;
+  const GroupPlan* groups = nullptr;
+  size_t group_count = 0;
 
   // The builder's argv and environment, wiped in the supervisor's copy: any process of
   // the step may read /proc/1/cmdline (reference B15).
@@ -96,8 +109,9 @@ struct LaunchPlan {
 
   // Descriptors as the child inherits them.
   int status_fd = -1;
-  int go_fd = -1;
+  int control_fd = -1;  // pipe: kControlGo, then signals
   int builder_fd = -1;  // pidfd of the builder
+  int stdin_fd = -1;    // -1: /dev/null
   int stdout_fd = -1;
   int stderr_fd = -1;
   int pty_fd = -1;  // socket that takes the master of the step's terminal; -1: none

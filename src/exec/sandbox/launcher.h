@@ -32,13 +32,9 @@ class Child {
   UniqueFd pidfd_;
 };
 
-// Runs `plan` with the id maps (only used with plan.user_namespace). See Executor::run.
-// The calling thread must live until this returns: the supervisor dies with it.
-struct LaunchOptions {
-  uint64_t memory_limit_bytes = 0;
-  std::optional<int> terminal_fd;
-};
-Result<RunOutcome> launch_step(LaunchPlan& plan, const IdMaps& maps, const LaunchOptions& options,
+// Runs `plan`, made from `spec`, with the id maps (only used with plan.user_namespace). See
+// Executor::run. The calling thread must live until this returns: the supervisor dies with it.
+Result<RunOutcome> launch_step(LaunchPlan& plan, const IdMaps& maps, const RunSpec& spec,
                                const LogCallback& log, std::stop_token stop);
 
 // What a kSetupError means to the user, with a hint that names the missing setting.

@@ -76,6 +76,7 @@ Result<void> PreparedLaunch::prepare_mount(const Mount& mount, MountPlan& plan) 
   plan.type = mount.type;
   plan.target = keep(mount.target);
   plan.read_only = mount.read_only;
+  plan.no_exec = mount.no_exec;
   plan.uid = mount.uid;
   plan.gid = mount.gid;
   switch (mount.type) {

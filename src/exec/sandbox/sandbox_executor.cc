@@ -23,8 +23,7 @@ class SandboxExecutor : public Executor {
       log(bytes, stream);
     };
     RunOutcome outcome =
-        TRY(launch_step(launch->plan(), maps_, {spec.memory_limit_bytes, spec.terminal_fd},
-                        maps_.single ? watched : log, std::move(stop)));
+        TRY(launch_step(launch->plan(), maps_, spec, maps_.single ? watched : log, std::move(stop)));
     trouble.finish();
     if (outcome.exit_status != 0 && !trouble.line().empty()) outcome.advice = advice(trouble.line());
     TRY_CONTEXT(copies.finish(spec), "collect what RUN changed");

@@ -44,7 +44,8 @@ class StepMounts {
   }
 
   static uint64_t attributes_of(const MountPlan& mount) {
-    return MOUNT_ATTR_NODEV | (mount.read_only ? MOUNT_ATTR_RDONLY : 0);
+    return MOUNT_ATTR_NODEV | (mount.read_only ? MOUNT_ATTR_RDONLY : 0) |
+           (mount.no_exec ? MOUNT_ATTR_NOEXEC : 0);
   }
 
   void put(int tree, const MountPlan& mount, bool directory) {

@@ -225,7 +225,7 @@ TEST_F(StepMountsTest, InteractiveStepsHaveATerminal) {
   RunSpec spec = shell(
       "read line < /dev/tty; echo got $line; readlink /proc/self/fd/0; test -t 0 -a -t 1 -a -t 2 "
       "&& echo terminal; exit 5");
-  spec.terminal_fd = slave;
+  spec.terminal = Terminal{slave, slave};
   ASSERT_EQ(::write(master, "hello\n", 6), 6);
   StepResult r = run(spec);
   EXPECT_EQ(r.error, "") << r.hint;

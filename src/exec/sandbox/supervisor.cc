@@ -29,16 +29,81 @@ namespace kasane::exec {
 namespace {
 
 void keep_only_our_descriptors(const LaunchPlan& plan) {
-  int keep[] = {plan.status_fd, plan.go_fd,     plan.builder_fd,
-                plan.stdout_fd, plan.stderr_fd, plan.pty_fd};
-  const size_t count = plan.pty_fd >= 0 ? 6 : 5;
-  for (size_t i = 1; i < count; ++i)
-    for (size_t j = i; j > 0 && keep[j] < keep[j - 1]; --j) {
-      int swap = keep[j];
-      keep[j] = keep[j - 1];
-      keep[j - 1] = swap;
-    }
+  int keep[8 + 3 * kMaxStepGroups] = {};
+  size_t count = 0;
+  auto add = [&](int fd) {
+    if (fd < 0) return;
+    size_t at = count++;
+    for (; at > 0 && keep[at - 1] > fd; --at) keep[at] = keep[at - 1];
+    keep[at] = fd;
+  };
+  for (int fd : {plan.status_fd, plan.control_fd, plan.builder_fd, plan.stdin_fd, plan.stdout_fd,
+                 plan.stderr_fd, plan.pty_fd})
+    add(fd);
+  for (size_t i = 0; i < plan.group_count; ++i)
+    for (int fd : {plan.groups[i].enter_fd, plan.groups[i].directory_fd, plan.groups[i].parent_fd})
+      add(fd);
   close_all_except(keep, count);
+}
+
+// Background children must not live on, nor hold the step's pipes (reference B21c).
+void kill_the_rest() {
+  ::kill(-1, SIGKILL);
+  while (::waitpid(-1, nullptr, 0) > 0 || errno == EINTR) {
+  }
+}
+
+// When the builder is dead nobody else takes the step's cgroups away.
+void end_if_orphaned(const LaunchPlan& plan) {
+  pollfd builder{plan.builder_fd, POLLIN, 0};
+  if (::poll(&builder, 1, 0) <= 0) return;
+  kill_the_rest();
+  for (size_t i = 0; i < plan.group_count; ++i)
+    // The kernel lets go of an ended process a moment after it was reaped.
+    for (int tries = 0; tries < 200; ++tries) {
+      if (::unlinkat(plan.groups[i].parent_fd, plan.groups[i].name, AT_REMOVEDIR) == 0 ||
+          errno != EBUSY)
+        break;
+      ::poll(nullptr, 0, 5);
+    }
+  ::_exit(125);
+}
+
+// A signal handler can reach nothing but statics; this process has one plan.
+const LaunchPlan* g_plan = nullptr;
+void on_builder_death(int) {
+  const int saved_errno = errno;
+  end_if_orphaned(*g_plan);
+  errno = saved_errno;
+}
+
+constexpr int kDeathSignal = SIGTERM;
+
+void mask_death_signal(int how) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, kDeathSignal);
+  ::pthread_sigmask(how, &set, nullptr);
+}
+
+// The kernel kills this process with the builder. Where something is left to be done then,
+// it sends a signal that only has an effect when the builder is dead indeed.
+void arm_death_signal(const Reporter& report, const LaunchPlan& plan) {
+  const bool tidy = plan.group_count > 0;
+  if (::prctl(PR_SET_PDEATHSIG, tidy ? kDeathSignal : SIGKILL) != 0)
+    report.fail("arm", "the parent-death signal", errno);
+  end_if_orphaned(plan);
+}
+
+void handle_death_signal(const LaunchPlan& plan) {
+  if (plan.group_count == 0) return;
+  g_plan = &plan;
+  struct sigaction action;
+  std::memset(&action, 0, sizeof action);
+  action.sa_handler = on_builder_death;
+  action.sa_flags = SA_RESTART;
+  ::sigaction(kDeathSignal, &action, nullptr);
+  mask_death_signal(SIG_UNBLOCK);
 }
 
 // The step can read /proc/1/cmdline whatever we forbid, so its memory is emptied.
@@ -50,11 +115,11 @@ void wipe_secrets(const LaunchPlan& plan) {
 void wait_for_parent(const LaunchPlan& plan) {
   char byte;
   ssize_t n;
-  while ((n = ::read(plan.go_fd, &byte, 1)) < 0 && errno == EINTR) {
+  while ((n = ::read(plan.control_fd, &byte, 1)) < 0 && errno == EINTR) {
   }
-  // End of file: the builder is dead.
-  if (n != 1) ::_exit(125);
-  ::close(plan.go_fd);
+  if (n == 1) return;
+  end_if_orphaned(plan);  // end of file: the builder is dead
+  ::_exit(125);
 }
 
 // Becomes root of the user namespace, if there is one, and closes its own doors.
@@ -66,7 +131,7 @@ void settle(const Reporter& report, const LaunchPlan& plan) {
       report.fail("become", "root of the user namespace", errno);
   }
   // A change of credentials clears the parent-death signal, so it is set (again) here.
-  if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) report.fail("arm", "the parent-death signal", errno);
+  arm_death_signal(report, plan);
   // Not dumpable: /proc/1/{exe,environ,mem,fd,root} are closed to the step.
   ::prctl(PR_SET_DUMPABLE, 0);
   ::setsid();
@@ -160,7 +225,16 @@ int make_sandbox(const Reporter& report, const LaunchPlan& plan, const ImageRoot
   if (plan.own_network) bring_loopback_up(report);
   find_user(report, plan);
   add_home(plan);
-  return walk_and_create(report, root.root_fd, plan.cwd, WalkKind::kDirectory, nullptr);
+  int cwd_fd = walk_and_create(report, root.root_fd, plan.cwd, WalkKind::kDirectory, nullptr);
+  if (plan.read_only_root) {
+    mount_attr attributes;
+    std::memset(&attributes, 0, sizeof attributes);
+    attributes.attr_set = MOUNT_ATTR_RDONLY;
+    if (::syscall(SYS_mount_setattr, root.root_fd, "", AT_EMPTY_PATH, &attributes,
+                  sizeof attributes) != 0)
+      report.fail("make read-only", "the root of the image", errno);
+  }
+  return cwd_fd;
 }
 
 // Reaps what has ended; true when the step itself was among it.
@@ -177,19 +251,31 @@ bool reap(pid_t step, int& step_status) {
   }
 }
 
+// Signals that the builder sends to the step; false when it can send no more.
+bool take_control(const LaunchPlan& plan, pid_t step) {
+  uint8_t bytes[64];
+  ssize_t n = ::read(plan.control_fd, bytes, sizeof bytes);
+  for (ssize_t i = 0; i < n; ++i)
+    ::kill((bytes[i] & kControlAll) != 0 ? -1 : step, bytes[i] & ~kControlAll);
+  return n > 0 || (n < 0 && errno == EINTR);
+}
+
 // Returns the step's wait status; ends this process, and with it the pid namespace,
 // when the builder has died. SIGCHLD is blocked, so none is lost.
-int wait_for_step(const Reporter& report, const LaunchPlan& plan, pid_t step) {
+// control_fd -1: another process takes the builder's signals.
+int wait_for_step(const Reporter& report, const LaunchPlan& plan, pid_t step, int control_fd) {
   sigset_t child_signal;
   sigemptyset(&child_signal);
   sigaddset(&child_signal, SIGCHLD);
   int signals = ::signalfd(-1, &child_signal, SFD_CLOEXEC | SFD_NONBLOCK);
   if (signals < 0) report.fail("create", "a signalfd", errno);
-  pollfd polls[2] = {{signals, POLLIN, 0}, {plan.builder_fd, POLLIN, 0}};
+  pollfd polls[3] = {
+      {signals, POLLIN, 0}, {plan.builder_fd, POLLIN, 0}, {control_fd, POLLIN, 0}};
   int status = 0;
   while (!reap(step, status)) {
-    ::poll(polls, 2, -1);
-    if ((polls[1].revents & POLLIN) != 0) ::_exit(125);
+    if (::poll(polls, 3, -1) < 0) continue;
+    if (polls[1].revents != 0) end_if_orphaned(plan);
+    if (polls[2].revents != 0 && !take_control(plan, step)) polls[2].fd = -1;
     signalfd_siginfo info;
     while (::read(signals, &info, sizeof info) > 0) {
     }
@@ -197,16 +283,23 @@ int wait_for_step(const Reporter& report, const LaunchPlan& plan, pid_t step) {
   return status;
 }
 
+// Signals stay blocked in it until it has default actions for all of them.
+pid_t start_step(const Reporter& report, const LaunchPlan& plan, int cwd_fd) {
+  mask_death_signal(SIG_BLOCK);
+  pid_t step = -1;
+  for (size_t i = 0; i < plan.group_count && step < 0; ++i)
+    if (plan.groups[i].v2) step = clone_process_into(plan.groups[i].directory_fd);
+  const bool in_group = step >= 0;
+  if (step < 0) step = clone_process(0, nullptr);
+  if (step < 0) report.fail("fork", "the step", errno);
+  if (step == 0) run_step(report, plan, cwd_fd, in_group);
+  if (plan.group_count > 0) mask_death_signal(SIG_UNBLOCK);
+  return step;
+}
+
 uint64_t nanoseconds(const timeval& time) {
   return static_cast<uint64_t>(time.tv_sec) * 1000000000 +
          static_cast<uint64_t>(time.tv_usec) * 1000;
-}
-
-// Background children must not live on, nor hold the step's pipes (reference B21c).
-void kill_the_rest() {
-  ::kill(-1, SIGKILL);
-  while (::waitpid(-1, nullptr, 0) > 0 || errno == EINTR) {
-  }
 }
 
 // Takes the stubs away and says which directories only they had changed.
@@ -241,13 +334,13 @@ void send_exit(const Reporter& report, int status) {
   int cwd_fd = make_sandbox(report, plan, root);
   if (plan.pty_master != nullptr && !send_master(plan.pty_fd, *plan.pty_master))
     report.fail("hand over", "the terminal of the step", errno);
-  pid_t step = clone_process(0, nullptr);
-  if (step < 0) report.fail("fork", "the step", errno);
-  if (step == 0) run_step(report, plan, cwd_fd);
+  pid_t step = start_step(report, plan, cwd_fd);
+  if (plan.stdin_fd >= 0) ::close(plan.stdin_fd);
   if (plan.pty_master != nullptr) ::close(*plan.pty_master);
-  int status = wait_for_step(report, plan, step);
+  int status = wait_for_step(report, plan, step, plan.control_fd);
   kill_the_rest();
   clean_up_stubs(plan, untouched_fd);
+  end_if_orphaned(plan);
   send_exit(report, status);
   ::_exit(0);
 }
@@ -274,7 +367,8 @@ void send_exit(const Reporter& report, int status) {
     // Opened anew: a mount of the other namespace cannot become "/" of this one.
     run_in_root(report, plan, {open_fuse_root(report, daemon), upper_fd});
   }
-  int status = wait_for_step(report, plan, inner);
+  if (plan.stdin_fd >= 0) ::close(plan.stdin_fd);
+  int status = wait_for_step(report, plan, inner, -1);
   stop_fuse_overlay(report, root_fd, daemon);
   ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 125);
 }
@@ -290,8 +384,9 @@ uint64_t supervisor_namespaces(const LaunchPlan& plan) {
 
 void supervise(const LaunchPlan& plan) {
   Reporter report(plan.status_fd);
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   reset_signal_handlers();
+  handle_death_signal(plan);
+  arm_death_signal(report, plan);
   keep_only_our_descriptors(plan);
   wipe_secrets(plan);
   wait_for_parent(plan);

@@ -39,7 +39,7 @@ bool send_master(int socket_fd, int master_fd) {
 }
 
 TerminalRelay::~TerminalRelay() {
-  if (raw_) ::tcsetattr(terminal_fd_, TCSADRAIN, &saved_);
+  if (raw_) ::tcsetattr(styled_fd(), TCSADRAIN, &saved_);
 }
 
 void TerminalRelay::receive_master(int socket_fd) {
@@ -59,15 +59,21 @@ void TerminalRelay::receive_master(int socket_fd) {
   master_ = UniqueFd(fd);
   ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
   forward_window_size();
-  if (::tcgetattr(terminal_fd_, &saved_) != 0) return;  // not a terminal: relayed as it is
+  if (::tcgetattr(styled_fd(), &saved_) != 0) return;  // not a terminal: relayed as it is
   termios raw = saved_;
-  ::cfmakeraw(&raw);
-  raw_ = ::tcsetattr(terminal_fd_, TCSADRAIN, &raw) == 0;
+  // Without input the keyboard still belongs to the caller: Ctrl-C ends it.
+  if (caller_.input >= 0)
+    ::cfmakeraw(&raw);
+  else
+    raw.c_oflag &= ~static_cast<tcflag_t>(OPOST);
+  raw_ = ::tcsetattr(styled_fd(), TCSADRAIN, &raw) == 0;
 }
 
 void TerminalRelay::forward_window_size() {
   winsize now;
-  if (!master_ || ::ioctl(terminal_fd_, TIOCGWINSZ, &now) != 0) return;
+  if (!master_ || (::ioctl(caller_.output, TIOCGWINSZ, &now) != 0 &&
+                   ::ioctl(caller_.input, TIOCGWINSZ, &now) != 0))
+    return;
   if (std::memcmp(&now, &size_, sizeof now) == 0) return;
   size_ = now;
   ::ioctl(master_.get(), TIOCSWINSZ, &now);
@@ -75,7 +81,7 @@ void TerminalRelay::forward_window_size() {
 
 void TerminalRelay::take_input() {
   char buffer[4096];
-  ssize_t n = ::read(terminal_fd_, buffer, sizeof buffer);
+  ssize_t n = ::read(caller_.input, buffer, sizeof buffer);
   if (n > 0) {
     pending_.append(buffer, static_cast<size_t>(n));
   } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
@@ -100,11 +106,11 @@ bool TerminalRelay::take_output() {
   if (n <= 0) return false;  // EIO: no process of the step has it open
   std::string_view rest(buffer, static_cast<size_t>(n));
   while (!rest.empty()) {
-    ssize_t written = ::write(terminal_fd_, rest.data(), rest.size());
+    ssize_t written = ::write(caller_.output, rest.data(), rest.size());
     if (written > 0) {
       rest.remove_prefix(static_cast<size_t>(written));
     } else if (errno == EAGAIN) {
-      pollfd room{terminal_fd_, POLLOUT, 0};
+      pollfd room{caller_.output, POLLOUT, 0};
       ::poll(&room, 1, 1000);
     } else if (errno != EINTR) {
       return true;  // the caller's terminal is gone; the step goes on

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/fd.h"
+#include "exec/executor.h"
 
 namespace kasane::exec {
 
@@ -14,17 +15,17 @@ namespace kasane::exec {
 bool send_master(int socket_fd, int master_fd);
 
 // In the builder: moves bytes between the caller's terminal and the step's. The caller's
-// is raw from the arrival of the master to the destructor. One thread.
+// input is raw from the arrival of the master to the destructor. One thread.
 class TerminalRelay {
  public:
-  explicit TerminalRelay(int terminal_fd) : terminal_fd_(terminal_fd) {}
+  explicit TerminalRelay(const Terminal& caller) : caller_(caller) {}
   TerminalRelay(const TerminalRelay&) = delete;
   TerminalRelay& operator=(const TerminalRelay&) = delete;
   ~TerminalRelay();
 
   void receive_master(int socket_fd);
   // What to poll: input only while nothing of it waits to be written. -1: nothing.
-  int input_fd() const { return master_ && pending_.empty() && !input_ended_ ? terminal_fd_ : -1; }
+  int input_fd() const { return master_ && pending_.empty() && !input_ended_ ? caller_.input : -1; }
   int master_fd() const { return master_.get(); }
   bool has_pending() const { return !pending_.empty(); }
 
@@ -34,7 +35,9 @@ class TerminalRelay {
   bool take_output();  // master -> terminal; false when nothing is there or it ended
 
  private:
-  int terminal_fd_;
+  int styled_fd() const { return caller_.input >= 0 ? caller_.input : caller_.output; }
+
+  Terminal caller_;
   UniqueFd master_;
   std::string pending_;
   bool input_ended_ = false;
