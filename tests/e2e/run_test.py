@@ -144,7 +144,7 @@ class Cases:
         self.assertEqual(ours, sorted(self.run_image("--network=host", "busybox", "ls", "/sys/class/net").out.split()))
         outcome = self.run_image("--network", "bridge", "busybox", "true", check=False)
         self.assertEqual(125, outcome.code)
-        self.assertIn("use host or none", outcome.err)
+        self.assertIn("use host, none, private", outcome.err)
         self.assertIn("10.1.2.3\tdb", self.run_image("--add-host", "db:10.1.2.3", "busybox", "cat", "/etc/hosts").out)
 
     def test_volumes(self):
