@@ -12,10 +12,10 @@ import subprocess
 import sys
 import time
 
-import rootless_test
+import rootless_support
 import support
 from contexts import write_busybox_tar, write_tree
-from rootless_test import HELPER, UID, PlainUser
+from rootless_support import HELPER, UID, PlainUser
 from support import Kasane, mount_lines_naming, processes_naming, wait_until
 
 KILLS = int(os.environ.get("KASANE_KILLS", "100" if support.LONG else "12"))
@@ -207,9 +207,9 @@ class AsPlainUser(Cases, support.TestCase):
         home = os.path.join(cls.work, "home")
         os.mkdir(home)
         os.chown(home, UID, UID)
-        helper = cls("tearDownClass")  # the checks of rootless_test are methods of its tests
-        rootless_test.Rootless.need_user_namespaces(helper)
-        options = rootless_test.Rootless.user_with_range(helper, home)
+        helper = cls("tearDownClass")  # the checks of rootless_support are methods of its tests
+        rootless_support.RootlessCase.need_user_namespaces(helper)
+        options = rootless_support.RootlessCase.user_with_range(helper, home)
         cls.k = PlainUser(os.path.join(home, "store"), *options, HOME=home)
         cls.k.argv = [sys.executable, HELPER, str(UID), *options, "--", support.KASANE]
         cls.k.import_busybox(write_busybox_tar(os.path.join(cls.work, "root.tar")))
