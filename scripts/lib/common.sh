@@ -17,8 +17,9 @@ BUILD_PACKAGES=(g++ cmake ninja-build ccache mold libssl-dev zlib1g-dev libisal-
 RUN_PACKAGES=(libcurl4 git ca-certificates)
 # What examples/bases and examples/node-app need on the host.
 DEMO_PACKAGES=(mmdebstrap busybox-static ca-certificates xz-utils umoci)
-TEST_PACKAGES=(libgtest-dev libgmock-dev python3 python3-jsonschema buildah runc skopeo umoci
-  strace attr acl libcap2-bin uidmap busybox-static zstd xz-utils bzip2 git openssh-client)
+TEST_PACKAGES=(libgtest-dev libgmock-dev python3 python3-jsonschema buildah crun runc skopeo umoci
+  strace attr acl libcap2-bin uidmap busybox-static zstd xz-utils bzip2 git openssh-client
+  fuse-overlayfs passt slirp4netns)
 BENCH_PACKAGES=(docker.io iptables buildah runc busybox-static strace python3)
 
 # install_packages NAME...: installs what is missing, and nothing when all is there.

@@ -5,12 +5,14 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 
 #include "base/fd.h"
 
@@ -89,8 +91,30 @@ std::vector<char*> c_strings(const std::vector<std::string>& texts) {
   return pointers;
 }
 
+// The first executable file of that name in an absolute directory of PATH. Empty and
+// relative entries are left out: they would find a program of the build context.
+std::string program_path(const std::string& name) {
+  if (name.find('/') != std::string::npos) return name;
+  const char* path = std::getenv("PATH");
+  std::string_view rest = path != nullptr ? path : "/usr/bin:/bin";
+  while (!rest.empty()) {
+    const size_t end = rest.find(':');
+    const std::string_view directory = rest.substr(0, end);
+    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+    if (!directory.starts_with('/')) continue;
+    std::string candidate = std::string(directory) + "/" + name;
+    struct stat st;
+    if (::stat(candidate.c_str(), &st) == 0 && S_ISREG(st.st_mode) &&
+        ::access(candidate.c_str(), X_OK) == 0)
+      return candidate;
+  }
+  return "";
+}
+
 Result<pid_t> spawn(const std::vector<std::string>& argv, const ProcessOptions& options,
                     int out_fd, int err_fd) {
+  const std::string program = program_path(argv[0]);
+  if (program.empty()) return Error::from_errno(ENOENT, "run " + argv[0]);
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_init(&actions);
@@ -113,7 +137,7 @@ Result<pid_t> spawn(const std::vector<std::string>& argv, const ProcessOptions& 
   std::vector<char*> variables;
   if (options.environment) variables = c_strings(*options.environment);
   pid_t pid = 0;
-  int status = ::posix_spawnp(&pid, args[0], &actions, &attributes, args.data(),
+  int status = ::posix_spawn(&pid, program.c_str(), &actions, &attributes, args.data(),
                               options.environment ? variables.data() : environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);

@@ -26,7 +26,7 @@ struct ProcessOptions {
   uint64_t max_output_bytes = 16u << 20;
 };
 
-// argv[0] is looked up in PATH of the host. stdin is /dev/null. Output is capped at
+// argv[0] is looked up in the absolute directories of the host's PATH, never in relative ones. stdin is /dev/null. Output is capped at
 // max_output_bytes each; more is kLimit. Signals have their default actions in the program.
 Result<ProcessOutput> run_process(const std::vector<std::string>& argv,
                                   uint64_t max_output_bytes = 16u << 20);

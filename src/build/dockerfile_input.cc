@@ -19,8 +19,8 @@ Result<std::string> read_below(const std::string& context_dir, const std::string
   if (!path.starts_with(context_dir + "/")) return read_file(path, max_bytes);
   UniqueFd root = TRY(open_file(context_dir, O_PATH | O_DIRECTORY));
   // Never blocks on a FIFO; what is no file fails to be read as one.
-  UniqueFd fd = TRY(
-      open_in_root(root.get(), path.substr(context_dir.size() + 1), O_RDONLY | O_NONBLOCK | O_NOCTTY));
+  UniqueFd fd = TRY(open_in_root(root.get(), path.substr(context_dir.size() + 1),
+                                 O_RDONLY | O_NONBLOCK | O_NOCTTY));
   return read_fd(fd.get(), max_bytes, path);
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Escapes at build time: rows B1-B22 of docs/security.md, with a canary tree outside, in every mode a row applies to.
 
-KASANE_RACES (200; 2000 with KASANE_LONG=1) is the number of tries of each race.
+KASANE_RACES (100; 2000 with KASANE_LONG=1) is the number of tries of each race.
 """
 
 import io

@@ -14,7 +14,7 @@ import support
 from contexts import D, F, L, Special, write_tree
 from imagetree import read_docker_archive
 
-RACES = int(os.environ.get("KASANE_RACES", "2000" if support.LONG else "200"))
+RACES = int(os.environ.get("KASANE_RACES", "2000" if support.LONG else "100"))
 SECRET = "canary-9f27-content"  # of the files outside
 ENVIRONMENT = "canary-51e8-environment"
 ARGUMENT = "canary-c03d-argument"

@@ -2,7 +2,7 @@
 """Builds in a row, and a build of many steps: descriptors, memory, mounts, temporary files as at the start.
 
 KASANE_SOAK (25; 500 with KASANE_LONG=1) is the number of builds, and of steps of the one long build. Modes other
-than root make 10 builds unless the number is asked for.
+than root make 5 builds unless the number is asked for.
 """
 
 import ctypes
@@ -98,7 +98,7 @@ class Soak(support.TestCase):
         kasane = self.prepare(mode)
         args = (*mode.flags, "-t", "soak", "--secret", f"id=s,src={self.secret}", self.context)
         mounts, memory, entries = set(), [], None
-        builds = SOAK if ASKED or mode.name == "root" else min(SOAK, 10)
+        builds = SOAK if ASKED or mode.name == "root" else min(SOAK, 5)
         for number in range(WARM + builds):
             if number == WARM:
                 mounts, entries = mount_lines(), store_names(kasane.root)

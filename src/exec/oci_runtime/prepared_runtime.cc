@@ -170,7 +170,15 @@ void PreparedRuntime::prepare_config(const RunSpec& spec, const LaunchPlan& plan
                                      const RuntimeFacts& facts) {
   head_ = "{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":";
   oci::write_json_string(head_, plan.upper);
-  head_ += ",\"readonly\":false},\"mounts\":[],\"linux\":{";
+  head_ += ",\"readonly\":false},\"mounts\":[";
+  // In a user namespace runc would bind the host's devices anew and stop at /dev/tty; a mount
+  // of the whole of /dev tells it that this is done.
+  if (facts.runtime.kind == RuntimeKind::kRunc && plan.user_namespace) {
+    head_ += R"({"destination":"/dev","type":"bind","options":["rbind"],"source":)";
+    oci::write_json_string(head_, std::string(plan.upper) + "/dev");
+    head_ += "}";
+  }
+  head_ += "],\"linux\":{";
   if (!plan.insecure) head_ += "\"seccomp\":" + facts.seccomp + ",";
   head_ += "\"namespaces\":[{\"type\":\"mount\"}";
 

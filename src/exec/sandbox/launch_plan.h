@@ -149,6 +149,10 @@ Result<HostFacts> collect_host_facts(SandboxMode mode, Storage storage);
 // a lower one shows is covered by the highest.
 std::vector<std::string> topmost_trees(const std::vector<std::string>& lowest_first);
 
+// Topmost first. An image may hold one layer several times, overlayfs no directory: all that
+// a lower one shows is covered by the highest.
+std::vector<std::string> topmost_trees(const std::vector<std::string>& lowest_first);
+
 // kInvalid when the text holds a NUL byte, or the path is empty; relative ones are made
 // absolute.
 Result<void> check_text(std::string_view text, const char* what);

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 
@@ -24,13 +25,16 @@ namespace fs = std::filesystem;
 constexpr uid_t kNobody = 65534;
 
 // Becomes nobody with exactly `subids` in /etc/subuid and /etc/subgid.
-bool become_nobody(const std::string& directory, const std::string& subids) {
+bool become_nobody(const std::string& directory, const std::string& subids,
+                   const std::vector<std::string>& hidden) {
   write(directory + "/subids", subids);
   if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr))
     return false;
   for (const char* target : {"/etc/subuid", "/etc/subgid"})
     if (::mount((directory + "/subids").c_str(), target, nullptr, MS_BIND, nullptr) != 0)
       return false;
+  for (const std::string& path : hidden)
+    if (::mount("/dev/null", path.c_str(), nullptr, MS_BIND, nullptr) != 0) return false;
   if (::setgroups(0, nullptr) != 0 || ::setgid(kNobody) != 0 || ::setuid(kNobody) != 0)
     return false;
   return ::prctl(PR_SET_DUMPABLE, 1) == 0;  // as after exec: /proc/self is the user's
@@ -46,7 +50,9 @@ std::string step(const std::string& store, const std::string& script, const std:
       fs::create_symlink("busybox", store + "/layer/bin/" + name);
     write(store + "/layer/file", "x");
   }
-  auto executor = make_sandbox_executor(store);
+  const char* runtime = std::getenv("KASANE_TEST_RUNTIME");
+  auto executor =
+      runtime != nullptr ? make_oci_executor(store, runtime) : make_sandbox_executor(store);
   if (!executor) return "no executor: " + executor.error().full_message();
   RunSpec spec;
   spec.argv = {"/bin/sh", "-c", script};
@@ -89,7 +95,7 @@ class RootlessTest : public ::testing::Test {
     pid_t pid = ::fork();
     if (pid == 0) {
       std::string text =
-          become_nobody(directory_->path(), subids) ? body() : "cannot become nobody";
+          become_nobody(directory_->path(), subids, hidden_) ? body() : "cannot become nobody";
       (void)!::write(fds[1], text.data(), text.size());
       ::_exit(0);
     }
@@ -105,6 +111,7 @@ class RootlessTest : public ::testing::Test {
 
   std::unique_ptr<TempDir> directory_;
   std::string store_;
+  std::vector<std::string> hidden_;  // programs that are not there
 };
 
 constexpr const char* kRange = "nobody:300000:65536\n";
@@ -165,7 +172,8 @@ TEST_F(RootlessTest, SingleIdMode) {
                         return (s.mode == SandboxMode::kSingleUid ? "single " : "other ") +
                                s.storage + " " + s.missing.at(0);
                       }),
-            "single overlayfs (userxattr) a range for nobody in /etc/subuid");
+            "single overlayfs (userxattr) a range for nobody in /etc/subuid: add the line "
+            "\"nobody:100000:65536\" to it");
   EXPECT_EQ(as_nobody("other:1:2\n",
                       [&] { return step(store_, "id -u; echo a > /x; chown 7 /x || echo no", ""); })
                 .substr(0, 4),
@@ -221,15 +229,21 @@ TEST_F(RootlessTest, MountsInBothModes) {
   EXPECT_EQ(text.substr(0, text.find("/bin/sh")), "1|secret\ntree\n400,7\n700,7\n") << text;
 }
 
+// Helpers are never found by PATH: what hides them is a mount.
 TEST_F(RootlessTest, MissingSettingsAreNamed) {
+  if (::access("/usr/bin/newuidmap", X_OK) != 0) GTEST_SKIP() << "needs package uidmap";
+  hidden_ = {"/usr/bin/newuidmap", "/usr/bin/newgidmap"};
   std::string text = as_nobody(kRange, [&] {
-    ::setenv("PATH", "/nonexistent", 1);
     SandboxSupport s = probe_sandbox(store_);
     std::string all;
     for (const std::string& item : s.missing) all += item + ";";
     return all;
   });
   EXPECT_EQ(text, "newuidmap (package uidmap);newgidmap (package uidmap);");
+  hidden_.clear();
+  ::setenv("PATH", "/nonexistent", 1);
+  EXPECT_EQ(as_nobody(kRange, [&] { return probe_sandbox(store_).storage; }),
+            "overlayfs (userxattr)");
 }
 
 }  // namespace
