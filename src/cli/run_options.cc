@@ -59,7 +59,7 @@ constexpr FlagSpec kFlags[] = {
      .hidden = true},
     {.name = "interactive", .shorthand = 'i', .help = "Connect STDIN"},
     text("memory", "Memory limit, where cgroups allow", 'm', "bytes"),
-    text("network", "\"host\" (default) or \"none\""),
+    text("network", "\"host\" (default), \"none\", \"private\", \"pasta\" or \"slirp4netns\""),
     {.name = "net",
      .kind = FlagKind::kString,
      .value_name = "string",
@@ -155,11 +155,13 @@ Result<std::vector<std::string>> variables(const Context& context, const Argumen
 Result<exec::Network> network_of(const Arguments& arguments) {
   std::string word =
       arguments.given("network") ? arguments.value("network") : arguments.value("net");
-  if (word.empty() || word == "host" || word == "default") return exec::Network::kHost;
-  if (word == "none") return exec::Network::kNone;
+  if (word.empty() || word == "default") return exec::Network::kHost;
+  if (std::optional<exec::Network> network = exec::network_named(word)) return *network;
   return Error(ErrorKind::kUnsupported,
                fmt::format("network mode {} is not supported", quote(word)))
-      .hint("use host or none: there is no daemon that could keep a network");
+      .hint(
+          "use host, none, private, pasta or slirp4netns: there is no daemon that could keep a "
+          "bridge");
 }
 
 Result<void> set_tmpfs_option(exec::Mount& mount, std::string_view word) {

@@ -105,8 +105,7 @@ std::string fuse_blocker() {
   if (errno == ENOENT)
     return "/dev/fuse is missing: load the module with `modprobe fuse`, or start the container "
            "with --device /dev/fuse";
-  if (errno == EACCES)
-    return "/dev/fuse may not be opened by you: `chmod 0666 /dev/fuse` as root";
+  if (errno == EACCES) return "/dev/fuse may not be opened by you: `chmod 0666 /dev/fuse` as root";
   return Error::from_errno(errno, "open /dev/fuse").message() +
          ": the container around kasane must allow the device (--device /dev/fuse)";
 }

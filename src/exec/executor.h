@@ -182,7 +182,7 @@ enum class SandboxMode {
 struct SandboxSupport {
   SandboxMode mode = SandboxMode::kNone;
   Storage storage_kind = Storage::kOverlay;
-  std::string storage;               // "overlayfs", "overlayfs (userxattr)", "fuse-overlayfs", "copy"
+  std::string storage;  // "overlayfs", "overlayfs (userxattr)", "fuse-overlayfs", "copy"
   std::string reason;                // for kNone or for why a better mode is not available
   std::vector<std::string> missing;  // exact setting, package or file, one each
 };

@@ -7,9 +7,9 @@ namespace kasane::exec {
 namespace {
 
 // The last one is where NixOS keeps programs with privileges.
-constexpr const char* kDirectories[] = {"/usr/bin",       "/usr/sbin",       "/bin",
-                                        "/sbin",          "/usr/local/bin",  "/usr/local/sbin",
-                                        "/run/wrappers/bin"};
+constexpr const char* kDirectories[] = {
+    "/usr/bin",        "/usr/sbin",        "/bin", "/sbin", "/usr/local/bin",
+    "/usr/local/sbin", "/run/wrappers/bin"};
 
 }  // namespace
 

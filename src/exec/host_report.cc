@@ -90,11 +90,13 @@ LimitReport limit_report(const std::string& controller, const char* v1_file, con
   }
   std::string advice = "no cgroup that may be written to has the " + controller + " controller";
   if (!why.empty()) advice += " (" + why + ")";
-  advice += ::geteuid() == 0
-                ? "; mount /sys/fs/cgroup writable, with the controller in cgroup.subtree_control"
-                : v1.empty() ? "; delegate it: run kasane in `systemd-run --user --scope -p Delegate=yes`"
-                : "; a plain user needs cgroup v2 (kernel option systemd.unified_cgroup_hierarchy=1), "
-                  "delegated by `systemd-run --user --scope -p Delegate=yes`";
+  advice +=
+      ::geteuid() == 0
+          ? "; mount /sys/fs/cgroup writable, with the controller in cgroup.subtree_control"
+      : v1.empty()
+          ? "; delegate it: run kasane in `systemd-run --user --scope -p Delegate=yes`"
+          : "; a plain user needs cgroup v2 (kernel option systemd.unified_cgroup_hierarchy=1), "
+            "delegated by `systemd-run --user --scope -p Delegate=yes`";
   return {false, advice};
 }
 

@@ -10,7 +10,7 @@ import support
 from contexts import D, F, L, make_tar, write_busybox_tar, write_tree
 from imagetree import read_docker_archive
 from peers import policy_file
-from rootless_test import PlainUser, UID
+from rootless_support import PlainUser, UID
 from sources_test import make_repository
 from support import Kasane, needs, run
 from webserver import WebServer

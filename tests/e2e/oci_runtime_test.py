@@ -6,6 +6,7 @@ Whatever a step can see of its surroundings is written into files, so that equal
 
 import functools
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import unittest
 import support
 from contexts import F, write_busybox_tar, write_tree
 from imagetree import differences, read_docker_archive
-from support import Kasane, clean_environment, needs
+from support import Kasane
 
 RUNTIMES = ("crun", "runc")
 EPOCH = "1600000000"
@@ -83,11 +84,11 @@ FAILURES = {
 }
 
 
+PLACES = os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin"
+
+
 def installed(runtime):
-    for folder in os.environ.get("PATH", "").split(":") + ["/usr/sbin", "/usr/bin"]:
-        if os.access(os.path.join(folder, runtime), os.X_OK):
-            return True
-    return False
+    return shutil.which(runtime, path=PLACES) is not None
 
 
 def for_each_runtime(test):
@@ -315,6 +316,29 @@ class Choice(OciCase):
         k = self.kasane("default", KASANE_ISOLATION="oci")
         outcome = k.build(self.context("FROM busybox\nRUN echo x > /x\n"))
         self.assertRegex(outcome.err, r"steps run with the OCI runtime /\S*/(crun|runc)")
+
+    def with_broken(self, *runtimes):
+        """A build with --isolation oci where these runtimes refuse everything, in a mount namespace of its own."""
+        broken = self.script('case "$*" in *create*) echo "cgroups: no way" >&2; exit 3;; esac\n')
+        k = self.kasane("broken")
+        binds = "".join(f"mount --bind {broken} {path}; " for r in runtimes if (path := shutil.which(r, path=PLACES)))
+        return support.run(["unshare", "-m", "sh", "-ec", f"{binds}exec \"$@\"", "sh", support.KASANE, "build", "--progress",
+                            "plain", "--isolation", "oci", self.context("FROM busybox\nRUN echo x > /x\n")],
+                           check=False, env=k.env)
+
+    @unittest.skipUnless(all(map(installed, RUNTIMES)), "not installed: crun and runc")
+    def test_second_choice(self):
+        outcome = self.with_broken("crun")
+        self.assertEqual(0, outcome.code, outcome.err)
+        self.assertRegex(outcome.err, r"steps run with the OCI runtime /\S*/runc")
+
+    @unittest.skipUnless(all(map(installed, RUNTIMES)), "not installed: crun and runc")
+    def test_none_works(self):
+        outcome = self.with_broken("crun", "runc")
+        self.assertEqual(1, outcome.code)
+        line = next(l for l in outcome.err.splitlines() if "no OCI runtime works on this host" in l)
+        self.assertEqual(2, line.count("cgroups: no way"), line)
+        self.assertIn("--isolation sandbox", outcome.err)
 
     def test_text_that_json_cannot_hold(self):
         context = self.new_folder("ctx")

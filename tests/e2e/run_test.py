@@ -13,8 +13,8 @@ import unittest
 
 import support
 from contexts import write_busybox_tar, write_tree
-import rootless_test
-from rootless_test import HELPER, UID, PlainUser
+import rootless_support
+from rootless_support import HELPER, UID, PlainUser
 from support import Kasane, mounts_below, processes_naming, wait_until
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -144,7 +144,7 @@ class Cases:
         self.assertEqual(ours, sorted(self.run_image("--network=host", "busybox", "ls", "/sys/class/net").out.split()))
         outcome = self.run_image("--network", "bridge", "busybox", "true", check=False)
         self.assertEqual(125, outcome.code)
-        self.assertIn("use host or none", outcome.err)
+        self.assertIn("use host, none, private", outcome.err)
         self.assertIn("10.1.2.3\tdb", self.run_image("--add-host", "db:10.1.2.3", "busybox", "cat", "/etc/hosts").out)
 
     def test_volumes(self):
@@ -331,9 +331,9 @@ class AsPlainUser(Cases, support.TestCase):
         cls.home = os.path.join(cls.work, "home")
         os.mkdir(cls.home)
         os.chown(cls.home, UID, UID)
-        helper = cls("tearDownClass")  # the checks of rootless_test are methods of its tests
-        rootless_test.Rootless.need_user_namespaces(helper)
-        options = rootless_test.Rootless.user_with_range(helper, cls.home)
+        helper = cls("tearDownClass")  # the checks of rootless_support are methods of its tests
+        rootless_support.RootlessCase.need_user_namespaces(helper)
+        options = rootless_support.RootlessCase.user_with_range(helper, cls.home)
         cls.k = PlainUser(os.path.join(cls.home, "store"), *options, HOME=cls.home)
         cls.k.argv = [sys.executable, HELPER, str(UID), *options, "--", support.KASANE]
         tar = write_busybox_tar(os.path.join(cls.work, "root.tar"))

@@ -80,7 +80,7 @@ Error step_failed(const BuildEnvironment& env, const StepInput& input, const Run
       .at(input.vertex.span);
 }
 
-// What to do about a limit that ended the step; "" when none did.
+// What to do about a limit, or a lack of user ids, that ended the step; "" when none did.
 std::string advice(const exec::RunOutcome& outcome) {
   if (outcome.timed_out) return "raise --run-timeout; ";
   if (outcome.out_of_memory) return "raise --memory, or let the step use fewer parallel jobs; ";

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -121,6 +122,10 @@ void wait_for_end(const Reporter& report, int socket_fd, KeeperMessage& message)
 void keep_step(const LaunchPlan& plan, int socket_fd) {
   Reporter report(plan.status_fd);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // It is in the step's cgroups, so that they are the root of what the step sees: the runtime
+  // joins the cgroup namespace of this process.
+  enter_groups(report, plan, false);
+  if (plan.group_count > 0) (void)::unshare(CLONE_NEWCGROUP);
   int cwd_fd = make_sandbox(report, plan);
   refuse_kernel_directory(report, plan, cwd_fd);
   refuse_odd_home(report, plan);

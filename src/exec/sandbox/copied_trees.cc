@@ -45,8 +45,8 @@ Result<void> in_mapped(const std::function<Result<void>()>& work) {
   if (*status == 0) return {};
   std::string text = TRY(read_fd(reader.get(), 2 * kMaxReportBytes, "report"));
   if (text.empty())
-    return Error(ErrorKind::kIo, "the process that copies layers ended with status " +
-                                     std::to_string(*status));
+    return Error(ErrorKind::kIo,
+                 "the process that copies layers ended with status " + std::to_string(*status));
   return Error(static_cast<ErrorKind>(text[0]), text.substr(1));
 }
 
@@ -209,7 +209,8 @@ Result<void> CopiedTrees::finish(const RunSpec& spec) {
   if (storage_ == Storage::kOverlay) return {};
   if (storage_ == Storage::kFuseOverlay)
     return in_mapped([&]() -> Result<void> {
-      UniqueFd fd = TRY_CONTEXT(open_file(spec.upper_dir, kDirectoryFlags), "read the result of RUN");
+      UniqueFd fd =
+          TRY_CONTEXT(open_file(spec.upper_dir, kDirectoryFlags), "read the result of RUN");
       MergedDirectory below = TRY(MergedDirectory::open(spec.lower_trees, userxattr_));
       return settle_fuse_upper(fd.get(), below, userxattr_);
     });

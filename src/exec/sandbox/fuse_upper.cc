@@ -68,7 +68,8 @@ class UpperForm {
                                      const MergedDirectory::Found& original) {
     char mine[4096], theirs[4096];
     const ssize_t size = ::readlinkat(fd, name.c_str(), mine, sizeof mine);
-    if (size < 0 || size != ::readlinkat(original.directory_fd, name.c_str(), theirs, sizeof theirs) ||
+    if (size < 0 ||
+        size != ::readlinkat(original.directory_fd, name.c_str(), theirs, sizeof theirs) ||
         std::memcmp(mine, theirs, static_cast<size_t>(size)) != 0 ||
         is_before(st.st_mtim, TRY(mark_of(fd, name.c_str()))))
       return {};
@@ -84,8 +85,8 @@ class UpperForm {
       if (::unlinkat(fd, name, 0) == 0) opaque = true;
     }
     char value = 0;
-    for (const char* name : {"user.fuseoverlayfs.opaque", "user.overlay.opaque",
-                             "trusted.overlay.opaque"}) {
+    for (const char* name :
+         {"user.fuseoverlayfs.opaque", "user.overlay.opaque", "trusted.overlay.opaque"}) {
       opaque = opaque || (::fgetxattr(fd, name, &value, 1) == 1 && value == 'y');
       (void)::fremovexattr(fd, name);
     }

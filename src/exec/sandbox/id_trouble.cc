@@ -10,8 +10,8 @@ constexpr size_t kMaxLine = 1024;
 
 // Calls that fail whatever they are asked for when no second id exists; apt prints them
 // when it drops privileges.
-constexpr std::string_view kAlone[] = {"setgroups", "seteuid",    "setegid",  "setresuid",
-                                       "setresgid", "initgroups", "'_apt'",   "user _apt",
+constexpr std::string_view kAlone[] = {"setgroups",    "seteuid",          "setegid", "setresuid",
+                                       "setresgid",    "initgroups",       "'_apt'",  "user _apt",
                                        "sandbox user", "cannot set groups"};
 // chown(2) to an id without mapping is EINVAL; the programs word it so.
 constexpr std::string_view kOwner[] = {"chown", "chgrp", "owner", "lchown"};

@@ -19,14 +19,13 @@ namespace {
 constexpr uint64_t kMaxBytes = 64 << 10;
 constexpr std::string_view kFormat = "kasane sandbox 1";
 // Settings and facts of this process that can forbid what the probe found to work.
-constexpr const char* kReadForKey[] = {
-    "/proc/self/uid_map",
-    "/proc/self/gid_map",
-    "/proc/self/attr/current",
-    "/proc/sys/kernel/random/boot_id",
-    "/proc/sys/user/max_user_namespaces",
-    "/proc/sys/kernel/unprivileged_userns_clone",
-    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"};
+constexpr const char* kReadForKey[] = {"/proc/self/uid_map",
+                                       "/proc/self/gid_map",
+                                       "/proc/self/attr/current",
+                                       "/proc/sys/kernel/random/boot_id",
+                                       "/proc/sys/user/max_user_namespaces",
+                                       "/proc/sys/kernel/unprivileged_userns_clone",
+                                       "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"};
 constexpr const char* kHelpers[] = {"newuidmap", "newgidmap", "fuse-overlayfs"};
 
 std::string file_for(const std::string& store_directory) {
@@ -78,8 +77,7 @@ std::optional<SandboxSupport> cached_support(const std::string& store_directory)
   auto text = read_file(file_for(store_directory), kMaxBytes);
   if (!text) return std::nullopt;
   std::string_view rest = *text;
-  if (take_line(rest) != kFormat || take_line(rest) != key_of(store_directory))
-    return std::nullopt;
+  if (take_line(rest) != kFormat || take_line(rest) != key_of(store_directory)) return std::nullopt;
   int mode = -1, storage = -1;
   const std::string_view numbers = take_line(rest);
   if (numbers.size() != 3) return std::nullopt;

@@ -39,15 +39,17 @@ Result<void> copy_data(int from, int to, uint64_t size) {
   std::string buffer;
   for (;;) {
     ssize_t n = by_kernel ? ::copy_file_range(from, nullptr, to, nullptr, 1 << 30, 0) : -1;
-    if (by_kernel && n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP ||
-                               errno == ENOSYS || errno == EPERM)) {
+    if (by_kernel && n < 0 &&
+        (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS ||
+         errno == EPERM)) {
       by_kernel = false;
       buffer.resize(1 << 20);
       continue;
     }
     if (!by_kernel) {
       n = ::read(from, buffer.data(), buffer.size());
-      if (n > 0) TRY(write_all(to, std::string_view(buffer).substr(0, static_cast<size_t>(n)), "copy"));
+      if (n > 0)
+        TRY(write_all(to, std::string_view(buffer).substr(0, static_cast<size_t>(n)), "copy"));
     }
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return Error::from_errno(errno, "copy data");
@@ -78,7 +80,8 @@ class Copier {
     for (const UniqueFd& part : from.parts())
       for (const std::string& name : TRY(directory_names(part.get())))
         if (seen.insert(name).second)
-          TRY_CONTEXT(entry(from, part.get(), name, target, node, path), "copy " + path + "/" + name);
+          TRY_CONTEXT(entry(from, part.get(), name, target, node, path),
+                      "copy " + path + "/" + name);
     const int top = from.parts().front().get();
     struct stat st;
     if (::fstat(top, &st) != 0) return Error::from_errno(errno, "stat");
@@ -143,7 +146,6 @@ class Copier {
       return Error::from_errno(errno, "set times");
     return {};
   }
-
 };
 
 // ctime has the granularity of a timer tick on older kernels.

@@ -98,7 +98,8 @@ class Mover {
   Result<void> finish(Level& level) {
     if (!level.target) return {};
     const int fd = level.target.get();
-    if (::fchown(fd, level.st.st_uid, level.st.st_gid) != 0) return Error::from_errno(errno, "chown");
+    if (::fchown(fd, level.st.st_uid, level.st.st_gid) != 0)
+      return Error::from_errno(errno, "chown");
     if (::fchmod(fd, level.st.st_mode & 07777) != 0) return Error::from_errno(errno, "chmod");
     TRY(copy_xattrs(level.source, fd));
     const timespec times[2] = {level.st.st_atim, level.st.st_mtim};

@@ -41,9 +41,10 @@ std::vector<std::string> arguments(Network chosen, const std::string& path, pid_
             "--ready-fd=" + std::to_string(ready_fd),
             number,
             "tap0"};
-  return {path,   "--foreground", "--quiet", "--config-net", "--no-map-gw",   "-t",           "none",
-          "-u",   "none",         "-T",      "none",         "-U",            "none",
-          "--dns-forward", kPastaResolver, number};
+  return {path,   "--foreground", "--quiet", "--config-net",  "--no-map-gw",
+          "-t",   "none",         "-u",      "none",          "-T",
+          "none", "-U",           "none",    "--dns-forward", kPastaResolver,
+          number};
 }
 
 [[noreturn]] void run_helper(char* const* argv, char* const* env, int ready_fd, int log_fd) {
@@ -84,9 +85,9 @@ Error helper_failed(Network chosen, int log_fd) {
   std::string hint = "it needs /dev/net/tun, readable and writable for you";
   hint += chosen == Network::kPasta ? "; --network=slirp4netns or --network=host are other ways"
                                     : "; --network=pasta or --network=host are other ways";
-  return Error(ErrorKind::kUnsupported,
-               std::string(program_of(chosen)) + " could not give the step a network" +
-                   (text.empty() ? "" : ": " + text))
+  return Error(ErrorKind::kUnsupported, std::string(program_of(chosen)) +
+                                            " could not give the step a network" +
+                                            (text.empty() ? "" : ": " + text))
       .hint(std::move(hint));
 }
 
@@ -105,7 +106,8 @@ Result<Network> choose_user_network(Network network) {
                                  ? "pasta (package passt) or slirp4netns (package slirp4netns)"
                              : network == Network::kPasta ? "pasta (package passt)"
                                                           : "slirp4netns (package slirp4netns)";
-  return Error(ErrorKind::kUnsupported, "a private network needs " + wanted + ", not installed here")
+  return Error(ErrorKind::kUnsupported,
+               "a private network needs " + wanted + ", not installed here")
       .hint("install it, or use --network=host or --network=none");
 }
 
