@@ -12,13 +12,14 @@ as_root() {
 
 BUILD_PACKAGES=(g++ cmake ninja-build ccache mold libssl-dev zlib1g-dev libisal-dev libzstd-dev
   liblzma-dev libbz2-dev libsqlite3-dev nlohmann-json3-dev libfmt-dev libcap-dev libseccomp-dev
-  libexpected-dev libcurl4-openssl-dev)
+  libexpected-dev libcurl4-openssl-dev
+  libtomlplusplus-dev)
 # What kasane itself calls, and only for ADD and contexts from the network.
 RUN_PACKAGES=(libcurl4 git ca-certificates)
 # What examples/bases and examples/node-app need on the host.
 DEMO_PACKAGES=(mmdebstrap busybox-static ca-certificates xz-utils umoci)
 TEST_PACKAGES=(libgtest-dev libgmock-dev python3 python3-jsonschema buildah runc skopeo umoci
-  strace attr acl libcap2-bin uidmap busybox-static zstd xz-utils bzip2 git openssh-client)
+  strace attr acl libcap2-bin uidmap busybox-static zstd xz-utils bzip2 git openssh-client docker-registry apache2-utils)
 BENCH_PACKAGES=(docker.io iptables buildah runc busybox-static strace python3)
 
 # install_packages NAME...: installs what is missing, and nothing when all is there.

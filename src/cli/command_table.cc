@@ -10,6 +10,7 @@ constexpr CommandGroup kGroups[] = {
     {"builds", "Look at earlier builds"},
     {"cache", "Manage cache mounts and the cache of build steps"},
     {"image", "Manage images"},
+    {"registry", "Explain and serve registries"},
     {"store", "Check and clean the image store"},
 };
 

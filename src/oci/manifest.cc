@@ -1,5 +1,6 @@
 #include "oci/manifest.h"
 
+#include "base/base64.h"
 #include "base/hash.h"
 #include "oci/digest.h"
 #include "oci/json.h"
@@ -16,42 +17,6 @@ constexpr std::string_view kPlatformKeys[] = {"architecture", "os", "os.version"
                                               "variant"};
 
 Error invalid(std::string message) { return Error(ErrorKind::kInvalid, std::move(message)); }
-
-// Standard base64 with padding (RFC 4648); nullopt when malformed.
-std::optional<std::string> decode_base64(std::string_view text) {
-  if (text.size() % 4 != 0) return std::nullopt;
-  std::string out;
-  for (size_t i = 0; i < text.size(); i += 4) {
-    uint32_t group = 0;
-    int padding = 0;
-    for (size_t j = i; j < i + 4; ++j) {
-      char c = text[j];
-      uint32_t bits;
-      if (c >= 'A' && c <= 'Z')
-        bits = static_cast<uint32_t>(c - 'A');
-      else if (c >= 'a' && c <= 'z')
-        bits = static_cast<uint32_t>(c - 'a' + 26);
-      else if (c >= '0' && c <= '9')
-        bits = static_cast<uint32_t>(c - '0' + 52);
-      else if (c == '+')
-        bits = 62;
-      else if (c == '/')
-        bits = 63;
-      else if (c == '=' && i + 4 == text.size() && j >= i + 2) {
-        bits = 0;
-        ++padding;
-      } else {
-        return std::nullopt;
-      }
-      if (padding > 0 && c != '=') return std::nullopt;
-      group = group << 6 | bits;
-    }
-    out += static_cast<char>(group >> 16);
-    if (padding < 2) out += static_cast<char>(group >> 8);
-    if (padding < 1) out += static_cast<char>(group);
-  }
-  return out;
-}
 
 Result<Platform> parse_platform(const Json& json, std::string_view what) {
   TRY(refuse_case_variants(json, kPlatformKeys, what));
