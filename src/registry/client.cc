@@ -21,7 +21,8 @@ constexpr int64_t kMaxDelayMs = 8000;
 // Decides, when the headers are there, where the body goes.
 class AnswerSink final : public ByteSink {
  public:
-  AnswerSink(ByteSink& out, const Client::Begin& begin) : out_(out), begin_(begin) {}
+  AnswerSink(ByteSink& out, const Client::Begin& begin, uint64_t max_bytes)
+      : out_(out), begin_(begin), left_(max_bytes) {}
 
   void headers(const ApiAnswer& answer) {
     answer_ = answer;
@@ -30,7 +31,12 @@ class AnswerSink final : public ByteSink {
   }
   Result<void> write(std::span<const uint8_t> bytes) override {
     TRY(Result<void>(begun_));
-    if (good_) return out_.write(bytes);
+    if (good_ && bytes.size() > left_)
+      return Error(ErrorKind::kLimit, "the answer is longer than allowed");
+    if (good_) {
+      left_ -= bytes.size();
+      return out_.write(bytes);
+    }
     const size_t room = kMaxErrorBody - text_.size();
     text_.append(reinterpret_cast<const char*>(bytes.data()), std::min(room, bytes.size()));
     if (bytes.size() <= room) return {};
@@ -47,6 +53,7 @@ class AnswerSink final : public ByteSink {
  private:
   ByteSink& out_;
   const Client::Begin& begin_;
+  uint64_t left_;
   ApiAnswer answer_;
   Result<void> begun_;
   std::string text_;
@@ -216,7 +223,7 @@ Result<ApiAnswer> Client::follow(const ApiRequest& request, const std::string& f
     exchange.body = request.body;
     exchange.upload = request.upload;
     exchange.upload_size = request.upload_size;
-    exchange.max_body_bytes = request.max_body_bytes;
+    exchange.max_body_bytes = UINT64_MAX / 2;  // the sink knows what is too much for which status
     if (parts->host == own->host) exchange.tls = &tls_;
     exchange.limits.connect_ms = endpoint_.dial_timeout_ms > 0 ? endpoint_.dial_timeout_ms : 10'000;
     // A registry may hash gigabytes before it answers the end of an upload.
@@ -226,7 +233,7 @@ Result<ApiAnswer> Client::follow(const ApiRequest& request, const std::string& f
     exchange.limits.header_bytes = 64u << 10;
     net::HttpFault fault = net::HttpFault::kNone;
     exchange.fault = &fault;
-    AnswerSink sink(out, begin);
+    AnswerSink sink(out, begin, request.max_body_bytes);
     std::vector<std::string> challenges;
     const auto understand = [&](const net::HttpResponse& response) {
       ApiAnswer answer;

@@ -196,7 +196,8 @@ Result<void> Repository::blob_from(Client& client, const oci::Descriptor& descri
                                    const std::stop_token& stop, const std::function<void(int)>& on_retry) {
   const uint64_t size = static_cast<uint64_t>(descriptor.size);
   std::optional<Backoff> backoff;
-  bool fresh = target.have() == 0, lied = false;
+  bool spliced = target.have() > 0;  // not all of one answer
+  bool lied = false, repeated = false;
   for (int tries = 0; tries < kMaxTries; ++tries) {
     const uint64_t offset = target.have();
     ApiRequest request;
@@ -213,9 +214,10 @@ Result<void> Repository::blob_from(Client& client, const oci::Descriptor& descri
       if (answer.status == 206) {
         if (offset == 0 || !is_range(answer.header("content-range"), offset, size))
           return lie("the range is not the one that was asked for");
+        spliced = true;
       } else if (offset > 0) {
         TRY(target.restart());  // it sends everything again
-        fresh = true;
+        spliced = false;
       }
       if (has_length && length != size - target.have())
         return lie("it announces " + std::to_string(length) + " bytes of a blob of " + std::to_string(size));
@@ -236,12 +238,15 @@ Result<void> Repository::blob_from(Client& client, const oci::Descriptor& descri
                                                     : Result<void>(Error(ErrorKind::kNetwork, "the transfer ended early"));
       if (verified) return {};
       error = std::move(verified.error());
-      if (error.kind() == ErrorKind::kCorrupt && fresh) return error;
-      fresh = fresh || error.kind() == ErrorKind::kCorrupt;
-      if (error.kind() == ErrorKind::kCorrupt) continue;
+      if (error.kind() == ErrorKind::kCorrupt) {
+        if (!spliced || repeated) return error;
+        repeated = true;
+        spliced = false;
+        continue;
+      }
     } else if (answer && answer->status == 416 && offset > 0) {
       TRY(target.restart());
-      fresh = true;
+      spliced = false;
       continue;
     } else if (answer) {
       error = answer->status == 404
@@ -254,7 +259,7 @@ Result<void> Repository::blob_from(Client& client, const oci::Descriptor& descri
       if (error.kind() == ErrorKind::kCorrupt && !lied) {  // never spliced: from the beginning, once
         lied = true;
         TRY(target.restart());
-        fresh = true;
+        spliced = false;
         continue;
       }
       if (!Client::may_heal(error)) return error;

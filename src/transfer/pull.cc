@@ -46,9 +46,20 @@ Error no_match(const oci::Platform& platform) {
       .hint("--platform chooses another one; `skopeo inspect --raw` shows which there are");
 }
 
-// Down the indexes to the manifest of the platform.
-Result<registry::Document> choose(registry::Repository& repository, registry::Document document,
-                                  const oci::Platform& platform, const std::stop_token& stop) {
+// Documents that an earlier pull left in the store need no request.
+Result<registry::Document> document_of(store::Store& store, registry::Repository& repository,
+                                       const std::string& digest, const std::stop_token& stop) {
+  if (const auto parsed = Sha256Digest::parse(digest); parsed && store.has_blob(*parsed))
+    if (Result<std::string> bytes = store.read_blob(*parsed))
+      if (Result<registry::Document> document = registry::classify(std::move(*bytes), "")) return document;
+  return repository.document(digest, stop);
+}
+
+// Down the indexes to the manifest of the platform. Indexes are kept beside: they are small, and
+// the next pull of the name is then one request.
+Result<registry::Document> choose(store::Store& store, registry::Repository& repository,
+                                  registry::Document document, const oci::Platform& platform,
+                                  const std::stop_token& stop) {
   for (int depth = 0; document.is_index; ++depth) {
     if (depth >= kMaxIndexDepth) return Error(ErrorKind::kLimit, "image indexes are nested too deeply");
     const oci::Index index = TRY(oci::Index::parse(document.bytes));
@@ -56,7 +67,8 @@ Result<registry::Document> choose(registry::Repository& repository, registry::Do
       return Error(ErrorKind::kLimit, "the image index has more than 10,000 manifests");
     const oci::Descriptor* entry = oci::choose_platform(index.manifests, platform);
     if (!entry) return no_match(platform);
-    registry::Document next = TRY(repository.document(entry->digest, stop));
+    if (!store.has_blob(document.digest)) TRY(store.put_blob(document.bytes));
+    registry::Document next = TRY(document_of(store, repository, entry->digest, stop));
     if (static_cast<int64_t>(next.bytes.size()) != entry->size)
       return Error(ErrorKind::kCorrupt, "manifest verification failed for digest " + entry->digest +
                                             ": it has another size than the index says");
@@ -161,18 +173,17 @@ class LayerWork {
   std::optional<Error> error_;
 };
 
-// What the names of a pull mean in the store now, without asking the registry for more.
-Result<std::optional<Sha256Digest>> known_image(store::Store& store, const oci::Reference& reference,
-                                                const Sha256Digest& digest, const oci::Platform& platform) {
-  const std::string by_digest = reference.name() + "@" + digest.str();
-  for (const store::ImageRow& row : TRY(store.list_images())) {
-    if (std::find(row.digests.begin(), row.digests.end(), by_digest) == row.digests.end()) continue;
-    const oci::Platform own = oci::Platform{row.os, row.architecture, row.variant, ""}.normalized();
-    for (const oci::Platform& serving : oci::platform_fallbacks(platform))
-      if (serving.os == own.os && serving.architecture == own.architecture && serving.variant == own.variant)
-        return std::optional<Sha256Digest>(row.id);
-  }
-  return std::optional<Sha256Digest>();
+// The image of a manifest, if all of it is in the store.
+std::optional<store::ImageRow> known_image(store::Store& store, const registry::Document& document) {
+  Result<oci::Manifest> manifest = oci::Manifest::parse(document.bytes);
+  if (!manifest) return std::nullopt;
+  const auto id = Sha256Digest::parse(manifest->config.digest);
+  if (!id || !store.has_blob(*id)) return std::nullopt;
+  Result<std::optional<std::string>> own = store.image_manifest(*id);
+  if (!own || *own != document.bytes) return std::nullopt;
+  Result<store::ImageRow> row = store.image_row(*id);
+  if (!row) return std::nullopt;
+  return std::move(*row);
 }
 
 struct Names {
@@ -207,27 +218,31 @@ Result<Pulled> pull(store::Store& store, registry::Repository& repository, const
   // One resolution per command (R21): from here on everything is fetched by digest.
   std::optional<Sha256Digest> resolved = Sha256Digest::parse(reference.digest);
   if (reference.digest.empty()) resolved = TRY(repository.peek(reference.tag, stop));
-  if (resolved) {
-    if (std::optional<Sha256Digest> known = TRY(known_image(store, reference, *resolved, platform))) {
-      out.image = *known;
-      out.digest = *resolved;
-      out.platform = platform;
-      const Names names = TRY(names_of(store, reference, *resolved, *known, true));
-      out.newer = names.newer;
-      if (names.newer)
-        for (const std::string& name : names.all) TRY(store.tag(*known, name));
-      return out;
-    }
-  }
-  registry::Document top = TRY(repository.document(resolved ? resolved->str() : wanted, stop));
+  registry::Document top = resolved ? TRY(document_of(store, repository, resolved->str(), stop))
+                                    : TRY(repository.document(wanted, stop));
   out.digest = top.digest;
   const bool single = !top.is_index;
-  registry::Document document = TRY(choose(repository, std::move(top), platform, stop));
+  registry::Document document = TRY(choose(store, repository, std::move(top), platform, stop));
+  const std::vector<oci::Platform> fits = oci::platform_fallbacks(platform);
+  const auto judge = [&](oci::Platform own) {
+    out.platform = own.normalized();
+    out.wrong_platform = single && options.platform && std::find(fits.begin(), fits.end(), out.platform) == fits.end();
+  };
+  if (std::optional<store::ImageRow> known = known_image(store, document)) {
+    judge({known->os, known->architecture, known->variant, ""});
+    out.image = known->id;
+    const Names names = TRY(names_of(store, reference, out.digest, known->id, true));
+    out.newer = names.newer;
+    for (const std::string& name : names.all) {
+      const bool there = std::find(known->digests.begin(), known->digests.end(), name) != known->digests.end() ||
+                         (!names.newer && name.find('@') == std::string::npos);
+      if (!there) TRY(store.tag(known->id, name));
+    }
+    return out;
+  }
   Image image = TRY(read_image(repository, std::move(document), stop));
   TRY(LayerWork(store, repository, teller, stop).run(image));
-  out.platform = oci::Platform{image.config.os, image.config.architecture, image.config.variant, ""}.normalized();
-  const std::vector<oci::Platform> fits = oci::platform_fallbacks(platform);
-  out.wrong_platform = single && options.platform && std::find(fits.begin(), fits.end(), out.platform) == fits.end();
+  judge({image.config.os, image.config.architecture, image.config.variant, ""});
   Names names = TRY(names_of(store, reference, out.digest, sha256(image.record.config_json), false));
   out.newer = names.newer;
   image.record.tags = std::move(names.all);

@@ -130,6 +130,8 @@ Result<void> pull_layer(store::Store& store, registry::Repository& repository,
             .hint(fetched.error().hint_text());
       return fetched;
     }
+    // It may have met bytes of a source that turned out to be wrong: now they are verified.
+    if (!imported) follow(store, *blob, diff_id, imported);
     TRY(Result<void>(imported));
     TRY(blob->commit());
     break;

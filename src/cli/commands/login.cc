@@ -40,7 +40,10 @@ Result<std::string> read_line(Context& context, bool hidden) {
 
 // Everything; one line ending at the end is taken off.
 Result<std::string> read_password(Context& context) {
-  std::string out = TRY(read_fd(context.streams.in_fd, kMaxLine, "standard input"));
+  FdSource in(context.streams.in_fd, "standard input");
+  StringSink all;
+  TRY(copy_stream(in, all, kMaxLine));
+  std::string out = std::move(all.text);
   if (out.ends_with('\n')) out.pop_back();
   if (out.ends_with('\r')) out.pop_back();
   return out;
