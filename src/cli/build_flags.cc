@@ -71,7 +71,7 @@ constexpr FlagSpec kFlags[] = {
     list("platform", "Target platforms; several make an image index"),
     text("progress", "Type of progress output: auto, tty, plain, quiet, rawjson", 0, "auto"),
     text("provenance", "Shorthand for \"--attest=type=provenance\""),
-    {.name = "pull", .help = "Accepted for docker's sake: no registry is asked yet"},
+    {.name = "pull", .help = "Always ask the registry for newer versions of the bases"},
     {.name = "push", .help = "Shorthand for \"--output=type=registry\""},
     {.name = "quiet", .shorthand = 'q', .help = "Suppress the build output and print image ID on success"},
     {.name = "resources", .help = "Report time, memory and bytes written of each step at the end"},

@@ -192,10 +192,10 @@ struct Names {
 };
 
 Result<Names> names_of(store::Store& store, const oci::Reference& reference, const Sha256Digest& digest,
-                       const Sha256Digest& image, bool known) {
+                       const Sha256Digest& image, bool known, bool name_tag) {
   Names out;
   out.all.push_back(reference.name() + "@" + digest.str());
-  if (!reference.digest.empty()) {
+  if (!reference.digest.empty() || !name_tag) {
     out.newer = !known;
     return out;
   }
@@ -231,7 +231,7 @@ Result<Pulled> pull(store::Store& store, registry::Repository& repository, const
   if (std::optional<store::ImageRow> known = known_image(store, document)) {
     judge({known->os, known->architecture, known->variant, ""});
     out.image = known->id;
-    const Names names = TRY(names_of(store, reference, out.digest, known->id, true));
+    const Names names = TRY(names_of(store, reference, out.digest, known->id, true, options.name_tag));
     out.newer = names.newer;
     for (const std::string& name : names.all) {
       const bool there = std::find(known->digests.begin(), known->digests.end(), name) != known->digests.end() ||
@@ -243,7 +243,8 @@ Result<Pulled> pull(store::Store& store, registry::Repository& repository, const
   Image image = TRY(read_image(repository, std::move(document), stop));
   TRY(LayerWork(store, repository, teller, stop).run(image));
   judge({image.config.os, image.config.architecture, image.config.variant, ""});
-  Names names = TRY(names_of(store, reference, out.digest, sha256(image.record.config_json), false));
+  Names names = TRY(names_of(store, reference, out.digest, sha256(image.record.config_json), false,
+                              options.name_tag));
   out.newer = names.newer;
   image.record.tags = std::move(names.all);
   out.image = TRY(store.put_image(image.record));

@@ -29,6 +29,7 @@ struct PullOptions {
   // None: this host's, with the variant that its processor has; else strictly this or what it
   // can run (containerd's order).
   std::optional<oci::Platform> platform;
+  bool name_tag = true;  // else the image gets name@digest only
 };
 
 struct Pulled {
