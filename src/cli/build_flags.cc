@@ -157,9 +157,6 @@ Result<void> add_outputs(const Arguments& arguments, build::BuildOptions& option
     TRY(transfer::check_local_delete(output, options.allow_local_delete));
     if (output.is_files() && arguments.given("iidfile"))
       return Error(ErrorKind::kInvalid, "local and tar exporters are incompatible with image ID file");
-    if (output.push)
-      return Error(ErrorKind::kUnsupported, "this version of kasane cannot push to a registry yet")
-          .hint("write an OCI layout with -o type=oci,dest=image.tar and push it with another tool");
   }
   options.squash = arguments.on("squash");
   options.metadata_file = arguments.value("metadata-file");
