@@ -18,8 +18,8 @@ def free_port():
 class DockerRegistry:
     """docker-registry over a folder. `extra` goes into the http section, `auth` behind it."""
 
-    def __init__(self, folder, extra="", auth=""):
-        self.host = f"127.0.0.1:{free_port()}"
+    def __init__(self, folder, extra="", auth="", address="127.0.0.1"):
+        self.host = f"{address}:{free_port()}"
         os.makedirs(folder, exist_ok=True)
         config = os.path.join(folder, "config.yml")
         with open(config, "w", encoding="ascii") as f:

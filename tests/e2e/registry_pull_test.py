@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -153,6 +154,30 @@ class RoundTripTest(registries.RegistryTestCase):
         self.assertIn("manifest unknown", self.k("pull", host + "/x:1", check=False).err)
         os.unlink(certs + "/me.key")
         self.assertIn("me.key is missing", self.k("pull", host + "/x:1", check=False).err)
+
+
+    def test_certificates_are_checked_off_loopback(self):
+        """R23: an address of this machine that is not loopback: refused until its authority is known."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(("192.0.2.255", 9))
+                address = probe.getsockname()[0]
+            except OSError:
+                self.skipTest("this machine has no address beside loopback")
+        if address.startswith("127."):
+            self.skipTest("this machine has no address beside loopback")
+        folder = self.new_folder("tls2")
+        registries.make_certificates(folder, address)
+        tls = f", tls: {{certificate: {folder}/server.pem, key: {folder}/server.key}}"
+        registry = self.serve(registries.DockerRegistry(folder, extra=tls, address=address))
+        refused = self.k("pull", registry.host + "/x:1", check=False)
+        self.assertEqual(1, refused.code)
+        self.assertIn("certificate", refused.err)
+        self.assertNotIn("manifest unknown", refused.err)
+        certs = self.home + f"/.config/containers/certs.d/{registry.host}"
+        os.makedirs(certs)
+        shutil.copy(folder + "/ca.pem", certs + "/ca.crt")
+        self.assertIn("manifest unknown", self.k("pull", registry.host + "/x:1", check=False).err)
 
 
 class FakeTestCase(registries.RegistryTestCase):

@@ -225,6 +225,8 @@ class FakePushTest(PushTestCase):
         }
         for name, (hook, text) in cases.items():
             with self.subTest(name):
+                self.registry.blobs.clear()
+                self.registry.links.clear()
                 self.registry.hooks = [hook]
                 failed = self.k("push", self.name, check=False, timeout=100)
                 self.assertEqual(1, failed.code)

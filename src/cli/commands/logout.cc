@@ -25,7 +25,11 @@ const Command kCommand_logout = {
     .aliases = {},
     .summary = "Log out from a registry",
     .usage = "[SERVER]",
-    .help = "Removes what login stored, from config.json and the credential helper. Without SERVER: Docker Hub.",
+    .help =
+        "Removes what login stored, from config.json and the credential helper. Without SERVER: Docker\n"
+        "Hub.\n\n"
+        "Examples:\n"
+        "  kasane logout registry.example:5000",
     .flags = {},
     .max_arguments = 1,
     .run = run_logout,
