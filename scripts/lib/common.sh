@@ -12,7 +12,7 @@ as_root() {
 
 BUILD_PACKAGES=(g++ cmake ninja-build ccache mold libssl-dev zlib1g-dev libisal-dev libzstd-dev
   liblzma-dev libbz2-dev libsqlite3-dev nlohmann-json3-dev libfmt-dev libcap-dev libseccomp-dev
-  libexpected-dev libcurl4-openssl-dev libboost-dev libcrypt-dev)
+  libexpected-dev libcurl4-openssl-dev libtomlplusplus-dev libboost-dev libcrypt-dev)
 # What kasane itself calls, and only for ADD and contexts from the network.
 RUN_PACKAGES=(libcurl4 git ca-certificates)
 # What examples/bases and examples/node-app need on the host.

@@ -44,13 +44,17 @@ Result<UniqueFd> make_event(const std::stop_token& stop) {
 
 // Reads both streams to their ends. On a stop: SIGTERM to the group, then SIGKILL.
 Result<void> drain(Pipe& out, Pipe& err, int stop_fd, pid_t pid, ProcessOutput& output,
-                   uint64_t cap) {
+                   const ProcessOptions& options) {
   using Clock = std::chrono::steady_clock;
+  const uint64_t cap = options.max_output_bytes;
   pollfd polls[3] = {{out.read_end.get(), POLLIN, 0},
                      {err.read_end.get(), POLLIN, 0},
                      {stop_fd, POLLIN, 0}};
   std::string* texts[2] = {&output.out, &output.err};
   std::optional<Clock::time_point> deadline;
+  const bool timed = options.timeout_ms > 0;
+  if (timed) deadline = Clock::now() + std::chrono::milliseconds(options.timeout_ms);
+  bool stopped = false;
   for (int open = 2; open > 0;) {
     int wait_ms = -1;
     if (deadline) {
@@ -60,10 +64,14 @@ Result<void> drain(Pipe& out, Pipe& err, int stop_fd, pid_t pid, ProcessOutput& 
     int ready = ::poll(polls, 3, wait_ms);
     if (ready < 0 && errno != EINTR) return Error::from_errno(errno, "poll");
     if (ready < 0) continue;
+    if (ready == 0 && !stopped)
+      return Error(ErrorKind::kNetwork,
+                   "gave no answer in " + std::to_string(options.timeout_ms / 1000) + " seconds");
     if (ready == 0) break;  // the grace is over; the caller kills
     if (polls[2].fd >= 0 && polls[2].revents != 0) {
       ::kill(-pid, SIGTERM);
       polls[2].fd = -1;
+      stopped = true;
       deadline = Clock::now() + std::chrono::milliseconds(kGraceMs);
     }
     for (int i = 0; i < 2; ++i) {
@@ -80,8 +88,22 @@ Result<void> drain(Pipe& out, Pipe& err, int stop_fd, pid_t pid, ProcessOutput& 
       }
     }
   }
-  if (deadline) return Error(ErrorKind::kCancelled, "cancelled");
+  if (stopped) return Error(ErrorKind::kCancelled, "cancelled");
   return {};
+}
+
+// What can be killed takes its children along.
+bool own_group(const ProcessOptions& options) {
+  return options.stop.stop_possible() || options.timeout_ms > 0;
+}
+
+// The read end of a pipe that holds all of the input; no fd without input.
+Result<UniqueFd> make_input(const std::string& input) {
+  if (input.empty()) return UniqueFd();
+  if (input.size() > 65536) return Error(ErrorKind::kLimit, "more than 64 KiB of input");
+  Pipe pipe = TRY(make_pipe());
+  TRY(write_all(pipe.write_end.get(), input, "helper input"));
+  return std::move(pipe.read_end);
 }
 
 std::vector<char*> c_strings(const std::vector<std::string>& texts) {
@@ -111,7 +133,8 @@ std::string program_path(const std::string& name) {
   return "";
 }
 
-Result<pid_t> spawn(const std::vector<std::string>& argv, const ProcessOptions& options,
+// `in_fd` -1: nothing to read.
+Result<pid_t> spawn(const std::vector<std::string>& argv, const ProcessOptions& options, int in_fd,
                     int out_fd, int err_fd) {
   const std::string program = program_path(argv[0]);
   if (program.empty()) return Error::from_errno(ENOENT, "run " + argv[0]);
@@ -119,7 +142,10 @@ Result<pid_t> spawn(const std::vector<std::string>& argv, const ProcessOptions& 
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_init(&actions);
   posix_spawnattr_init(&attributes);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  if (in_fd >= 0)
+    posix_spawn_file_actions_adddup2(&actions, in_fd, 0);
+  else
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, out_fd, 1);
   posix_spawn_file_actions_adddup2(&actions, err_fd, 2);
   if (!options.working_directory.empty())
@@ -131,7 +157,7 @@ Result<pid_t> spawn(const std::vector<std::string>& argv, const ProcessOptions& 
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
-  if (options.stop.stop_possible()) flags |= POSIX_SPAWN_SETPGROUP;
+  if (own_group(options)) flags |= POSIX_SPAWN_SETPGROUP;
   posix_spawnattr_setflags(&attributes, flags);
   std::vector<char*> args = c_strings(argv);
   std::vector<char*> variables;
@@ -159,7 +185,9 @@ Result<ProcessOutput> run_process(const std::vector<std::string>& argv,
   Pipe out = TRY(make_pipe());
   Pipe err = TRY(make_pipe());
   UniqueFd event = TRY(make_event(options.stop));
-  pid_t pid = TRY(spawn(argv, options, out.write_end.get(), err.write_end.get()));
+  UniqueFd in = TRY(make_input(options.input));
+  pid_t pid = TRY(spawn(argv, options, in ? in.get() : -1, out.write_end.get(), err.write_end.get()));
+  in.reset();
   out.write_end.reset();
   err.write_end.reset();
   ProcessOutput output;
@@ -168,11 +196,11 @@ Result<ProcessOutput> run_process(const std::vector<std::string>& argv,
       uint64_t one = 1;
       [[maybe_unused]] ssize_t written = ::write(fd, &one, sizeof one);
     });
-    return drain(out, err, event.get(), pid, output, options.max_output_bytes);
+    return drain(out, err, event.get(), pid, output, options);
   }();
   out.read_end.reset();
   err.read_end.reset();
-  if (!drained) ::kill(event ? -pid : pid, SIGKILL);
+  if (!drained) ::kill(own_group(options) ? -pid : pid, SIGKILL);
   int wait_status = 0;
   while (::waitpid(pid, &wait_status, 0) < 0 && errno == EINTR) {
   }

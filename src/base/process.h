@@ -20,13 +20,16 @@ struct ProcessOutput {
 struct ProcessOptions {
   std::optional<std::vector<std::string>> environment;  // "NAME=value"; none: that of kasane
   std::string working_directory;                        // "" = that of kasane
+  std::string input;    // standard input; at most 64 KiB (one pipe's room)
+  int timeout_ms = 0;   // 0: none. Then the program is killed: kNetwork, "gave no answer in …"
   // When it can be stopped, the program gets a process group of its own; a stop ends that
   // group (SIGTERM, two seconds later SIGKILL) and the call returns kCancelled.
   std::stop_token stop;
   uint64_t max_output_bytes = 16u << 20;
 };
 
-// argv[0] is looked up in the absolute directories of the host's PATH, never in relative ones. stdin is /dev/null. Output is capped at
+// argv[0] is looked up in the absolute directories of the host's PATH, never in relative ones.
+// stdin is /dev/null without `input`. Output is capped at
 // max_output_bytes each; more is kLimit. Signals have their default actions in the program.
 Result<ProcessOutput> run_process(const std::vector<std::string>& argv,
                                   uint64_t max_output_bytes = 16u << 20);

@@ -215,7 +215,9 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
   std::vector<CacheExport> cache_exports;
   for (const std::string& target : options.cache_to) cache_exports.push_back(TRY(parse_cache_export(target)));
   if (flag_arg(options, "BUILDKIT_INLINE_CACHE")) cache_exports.push_back(TRY(parse_cache_export("inline")));
+  BaseImages bases(store, options.registries, options.pull, events, stop);
   NamedContexts contexts(events);
+  contexts.use(&bases);
   for (const std::string& context : options.build_contexts) TRY(contexts.add(context));
   const int64_t now = now_ns();
 

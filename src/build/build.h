@@ -17,6 +17,7 @@
 #include "exec/executor.h"
 #include "lint/check.h"
 #include "oci/platform.h"
+#include "registry/surroundings.h"
 #include "store/store.h"
 #include "transfer/outputs.h"
 
@@ -56,6 +57,9 @@ struct BuildOptions {
   std::vector<std::string> unset_env, unset_labels;  // taken from the result
   std::vector<std::string> build_contexts;    // "NAME=VALUE" (S05)
   std::vector<oci::Platform> platforms;       // empty: this host's
+  // Where registries are configured; none: bases come from the store only.
+  std::optional<registry::Surroundings> registries;
+  bool pull = false;                          // ask the registry for newer bases (--pull)
   SecretValues secrets;
   const SshAgents* ssh = nullptr;             // null: none
   bool no_cache = false;

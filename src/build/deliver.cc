@@ -3,6 +3,7 @@
 #include "build/assemble.h"
 #include "build/provenance.h"
 #include "build/step_cache.h"
+#include "transfer/push.h"
 
 namespace kasane::build {
 namespace {
@@ -23,6 +24,7 @@ struct Deliverer {
   std::string with_inline_cache(const std::string& members, const Target& target) const;
   Result<void> deliver(const ExportOptions& output);
   Result<ExportResult> store_images(const std::vector<BuiltPlatform>& images, const ExportOptions& output);
+  Result<void> push(const ExportOptions& output, ExportResult& stored);
   Result<Sha256Digest> store_image(const BuiltPlatform& image, const std::vector<std::string>& tags);
   Result<void> finish();
 };
@@ -114,6 +116,38 @@ Result<ExportResult> Deliverer::store_images(const std::vector<BuiltPlatform>& i
   return result;
 }
 
+// What was stored goes on to the registries of its names.
+Result<void> Deliverer::push(const ExportOptions& output, ExportResult& stored) {
+  if (output.names.empty())
+    return Error(ErrorKind::kInvalid, "tag is needed when pushing to registry")
+        .hint("name the image with -t REGISTRY/NAME:TAG");
+  if (output.push_by_digest)
+    return Error(ErrorKind::kUnsupported, "this version of kasane cannot push by digest alone yet");
+  if (!d.options.registries) return Error(ErrorKind::kInternal, "no registries are configured for this build");
+  for (const std::string& name : output.names) {
+    Span span(events, "pushing " + name);
+    const auto work = [&]() -> Result<transfer::Pushed> {
+      const oci::Reference reference = TRY(oci::Reference::parse(name));
+      std::unique_ptr<registry::Pusher> pusher = TRY(registry::Pusher::open(*d.options.registries, reference));
+      transfer::PushOptions options;
+      options.compression = output.compression;
+      options.level = output.level;
+      transfer::PushEvents told;
+      told.status = [&](const std::string& id, const std::string& text) { span.log(id + ": " + text + "\n", 2); };
+      return transfer::push(d.store, *pusher, reference, options, told, stop);
+    };
+    Result<transfer::Pushed> pushed = work();
+    if (!pushed) {
+      span.fail(pushed.error());
+      return std::move(pushed.error()).context("push " + name);
+    }
+    span.log("digest " + pushed->digest.str() + "\n", 2);
+    span.done();
+    stored.digest = pushed->digest.str();
+  }
+  return {};
+}
+
 Result<void> Deliverer::deliver(const ExportOptions& given) {
   ExportOptions output = given;
   if (!d.tags.empty()) output.names = d.tags;
@@ -131,6 +165,7 @@ Result<void> Deliverer::deliver(const ExportOptions& given) {
   TRY(add_provenance(d, images));
   ExportResult written = TRY(to_store ? store_images(images, output)
                                       : transfer::export_build(d.store, images, output, events, stop));
+  if (output.push) TRY(push(output, written));
   // Files have no digest: those of an image stay the ones that are told.
   if (written.digest.empty()) {
     if (last.provenance.empty()) last.provenance = std::move(written.provenance);

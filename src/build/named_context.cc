@@ -79,7 +79,9 @@ const NamedContext* NamedContexts::find(std::string_view name, const oci::Platfo
 
 Result<Sha256Digest> NamedContexts::image(const NamedContext& context, store::Store& store,
                                           const oci::Platform& platform) {
-  if (!context.layout) return find_base_image(store, context.location, platform);
+  if (!context.layout)
+    return bases_ ? bases_->find(context.location, platform)
+                  : find_base_image(store, context.location, platform);
   std::lock_guard lock(mutex_);
   std::string key = context.location + "|" + platform.str();
   if (auto it = images_.find(key); it != images_.end()) return it->second;
@@ -104,19 +106,6 @@ Result<std::shared_ptr<SourceTree>> NamedContexts::tree(const std::string& name,
   std::shared_ptr<SourceTree> tree = TRY(ContextTree::open(directory, std::move(ignore), label, cache));
   trees_.emplace(name, tree);
   return tree;
-}
-
-Result<Sha256Digest> find_base_image(store::Store& store, const std::string& name,
-                                     const oci::Platform& platform) {
-  oci::Reference reference = TRY(oci::Reference::parse(name));
-  std::string canonical = reference.with_default_tag().canonical();
-  if (std::optional<Sha256Digest> own = TRY(store.find_tag_platform(canonical, platform.str()))) return *own;
-  Result<Sha256Digest> id = transfer::find_image(store, canonical);
-  if (!id && id.error().kind() == ErrorKind::kNotFound)
-    return Error(ErrorKind::kNotFound, canonical + ": not found in the store")
-        .hint("this version of kasane does not pull; bring the image in with `kasane load` or "
-              "`kasane import` (examples/bases/make.sh makes stand-ins for common bases)");
-  return id;
 }
 
 }  // namespace kasane::build

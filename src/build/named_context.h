@@ -11,6 +11,7 @@
 
 #include "base/events.h"
 #include "base/result.h"
+#include "build/base_images.h"
 #include "build/source_tree.h"
 #include "oci/platform.h"
 #include "store/store.h"
@@ -39,6 +40,9 @@ class NamedContexts {
   Result<void> add(std::string_view argument);
   // NAME::os/arch is tried first, then NAME; for an image name also without ":latest" (S05).
   const NamedContext* find(std::string_view name, const oci::Platform& platform) const;
+  // Who finds images by name; null: only the store's. Outlives this.
+  void use(BaseImages* bases) { bases_ = bases; }
+  BaseImages* bases() const { return bases_; }
   // Of kImage: its id in the store; a layout is read into the store first, without a tag.
   Result<Sha256Digest> image(const NamedContext& context, store::Store& store,
                              const oci::Platform& platform);
@@ -47,14 +51,11 @@ class NamedContexts {
 
  private:
   EventBus& events_;
+  BaseImages* bases_ = nullptr;
   std::map<std::string, NamedContext, std::less<>> contexts_;
   std::mutex mutex_;  // guards the two maps
   std::map<std::string, std::shared_ptr<SourceTree>> trees_;
   std::map<std::string, Sha256Digest> images_;
 };
-
-// FROM NAME: the image of the store that has this platform, if one of that name does.
-Result<Sha256Digest> find_base_image(store::Store& store, const std::string& name,
-                                     const oci::Platform& platform);
 
 }  // namespace kasane::build

@@ -72,7 +72,7 @@ constexpr FlagSpec kFlags[] = {
     list("platform", "Target platforms; several make an image index"),
     text("progress", "Type of progress output: auto, tty, plain, quiet, rawjson", 0, "auto"),
     text("provenance", "Shorthand for \"--attest=type=provenance\""),
-    {.name = "pull", .help = "Accepted for docker's sake: no registry is asked yet"},
+    {.name = "pull", .help = "Always ask the registry for newer versions of the bases"},
     {.name = "push", .help = "Shorthand for \"--output=type=registry\""},
     {.name = "quiet", .shorthand = 'q', .help = "Suppress the build output and print image ID on success"},
     {.name = "resources", .help = "Report time, memory and bytes written of each step at the end"},
@@ -160,9 +160,6 @@ Result<void> add_outputs(const Arguments& arguments, build::BuildOptions& option
     TRY(transfer::check_local_delete(output, options.allow_local_delete));
     if (output.is_files() && arguments.given("iidfile"))
       return Error(ErrorKind::kInvalid, "local and tar exporters are incompatible with image ID file");
-    if (output.push)
-      return Error(ErrorKind::kUnsupported, "this version of kasane cannot push to a registry yet")
-          .hint("write an OCI layout with -o type=oci,dest=image.tar and push it with another tool");
   }
   options.squash = arguments.on("squash");
   options.metadata_file = arguments.value("metadata-file");

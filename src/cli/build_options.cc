@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/ram_size.h"
 #include "cli/build_outputs.h"
+#include "cli/registry_io.h"
 #include "cli/units.h"
 #include "net/git_ref.h"
 
@@ -260,7 +261,6 @@ void note_ignored(const Arguments& arguments, std::vector<std::string>& notes) {
       "cpuset-mems", "memory-swap", "security-opt", "builder"};
   for (std::string_view flag : kIgnored)
     if (arguments.given(flag)) notes.push_back(fmt::format("--{} has no meaning for kasane and is ignored", flag));
-  if (arguments.on("pull")) notes.push_back("--pull has no effect: images come from the store, no registry is asked yet");
 }
 
 }  // namespace
@@ -299,6 +299,8 @@ Result<build::BuildOptions> build_options(Context& context, const Arguments& arg
   for (const std::string& text : arguments.list("ssh"))
     TRY(agents.add(text, context.env("SSH_AUTH_SOCK").value_or("")));
   options.ssh = &agents;
+  options.registries = surroundings_of(context);
+  options.pull = arguments.on("pull");
   options.no_cache = arguments.on("no-cache");
   for (std::string& stage : split_list(arguments.list("no-cache-filter"))) {
     std::transform(stage.begin(), stage.end(), stage.begin(), [](unsigned char c) { return std::tolower(c); });

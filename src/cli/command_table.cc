@@ -10,7 +10,7 @@ constexpr CommandGroup kGroups[] = {
     {"builds", "Look at earlier builds"},
     {"cache", "Manage cache mounts and the cache of build steps"},
     {"image", "Manage images"},
-    {"registry", "Serve a registry and care for its folder"},
+    {"registry", "Explain where names lead, serve a registry and care for its folder"},
     {"store", "Check and clean the image store"},
 };
 

@@ -19,6 +19,7 @@ struct HttpResponse {
   int status = 0;
   // Of the last response; names in lower case, the last of equal names wins.
   std::map<std::string, std::string> headers;
+  std::vector<std::string> challenges;  // every WWW-Authenticate header
   std::string effective_url;  // after redirects
 };
 

@@ -11,6 +11,7 @@
 
 #include "store/database.h"
 #include "store/locks.h"
+#include "store/partial_blob.h"
 #include "store/store.h"
 #include "store/store_internal.h"
 #include "store/tags.h"
@@ -242,6 +243,7 @@ Result<uint64_t> Store::sweep() {
   if (!TRY(writer(false))) return uint64_t{0};
   uint64_t count = empty_trash();
   count += sweep_ingests();
+  count += sweep_partial_blobs(*this);
   auto unreachable = [&]() -> Result<void> {
     uint64_t freed_bytes = 0;
     count += TRY(sweep_unreachable(freed_bytes));

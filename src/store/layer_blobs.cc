@@ -1,7 +1,10 @@
 #include "store/layer_blobs.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <vector>
 
 #include "oci/manifest.h"
@@ -49,6 +52,15 @@ Result<std::optional<LayerBlob>> find_layer_blob(Store& store, const Sha256Diges
     return std::optional<LayerBlob>(std::move(blob));
   }
   return std::optional<LayerBlob>();
+}
+
+Result<void> keep_blob_file(Store& store, const std::string& path, const Sha256Digest& digest) {
+  UniqueFd fd = TRY(open_file(path, O_RDONLY | O_NOFOLLOW));
+  TRY(sync_fd(fd.get(), path));
+  const std::string target = store.path("blobs/sha256/" + digest.hex());
+  if (::rename(path.c_str(), target.c_str()) != 0)
+    return Error::from_errno(errno, "rename to " + target);
+  return sync_directory(store.path("blobs/sha256"));
 }
 
 }  // namespace kasane::store

@@ -19,4 +19,8 @@ struct LayerBlob {
 // smallest image id and manifest digest win, so that equal stores answer equally.
 Result<std::optional<LayerBlob>> find_layer_blob(Store& store, const Sha256Digest& diff_id);
 
+// Moves a file of this store's ingest/ to blobs/ under its digest, which the caller computed from
+// the bytes. It stays when an image's manifest names it before the store is released.
+Result<void> keep_blob_file(Store& store, const std::string& path, const Sha256Digest& digest);
+
 }  // namespace kasane::store

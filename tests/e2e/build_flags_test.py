@@ -73,8 +73,12 @@ class BuildFlags(support.TestCase):
         self.assertEqual({"ab": "2"}, config["Labels"])
 
     def test_pull_is_noted(self):
-        """L08: there is no registry to ask yet, and --pull says so."""
-        self.assertIn("--pull has no effect", self.build("FROM busybox\nENV A=1\n", "--pull").err)
+        """L08: --pull asks the registry although the store has the base; without it nobody is asked."""
+        self.k("tag", "busybox", "127.0.0.1:1/busybox:1")
+        self.build("FROM 127.0.0.1:1/busybox:1\nENV A=1\n")
+        failed = self.build("FROM 127.0.0.1:1/busybox:1\nENV A=1\n", "--pull", check=False)
+        self.assertEqual(1, failed.code)
+        self.assertIn("connect to 127.0.0.1:1", failed.err)
 
     def test_jobs(self):
         """L25: --jobs 1 runs one step at a time."""

@@ -385,9 +385,9 @@ class Outputs(support.TestCase):
         self.assertEqual((self.id + "\n", ""), (outcome.out, outcome.err))
 
     def test_refusals(self):
-        """L06, O05: a push is refused with a way out; words that are not known are named."""
-        self.refused("cannot push to a registry yet", "--push", "-t", "a")
-        self.refused("cannot push to a registry yet", "-o", "type=registry,name=a")
+        """L06, O05: a push needs a name and a registry that answers; words that are not known are named."""
+        self.refused("tag is needed when pushing to registry", "--push")
+        self.refused("connect to 127.0.0.1:1", "-o", "type=registry,name=127.0.0.1:1/a")
         self.refused("did you mean", "-o", "type=locla,dest=x")
         self.refused("dest is required", "-o", "type=local")
         self.refused("annotaion", "-o", f"type=oci,annotaion.x=y,dest={self.path('x')}")

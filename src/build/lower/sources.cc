@@ -17,7 +17,9 @@ Result<std::vector<Sha256Digest>> Lowerer::layers_of(const Sha256Digest& image,
 Result<std::vector<Sha256Digest>> Lowerer::image_layers(const std::string& name,
                                                         const oci::Platform& platform,
                                                         oci::ImageConfig* config) {
-  return layers_of(TRY(find_base_image(store_, name, platform)), config);
+  BaseImages* bases = options_.contexts ? options_.contexts->bases() : nullptr;
+  return layers_of(TRY(bases ? bases->find(name, platform) : find_base_image(store_, name, platform)),
+                   config);
 }
 
 VertexId Lowerer::add_source(std::string name, SourceSpan span, decltype(Vertex::op) op) {

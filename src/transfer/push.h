@@ -1,0 +1,42 @@
+// push: images of the store to a registry. Layers that were pulled go as the very bytes that came;
+// others are compressed once, and kept. Blobs first, manifests before their index, the tag last.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/compress.h"
+#include "base/result.h"
+#include "oci/platform.h"
+#include "oci/reference.h"
+#include "registry/pusher.h"
+#include "store/store.h"
+
+namespace kasane::transfer {
+
+// Called one at a time, from any thread. Ids: 12 digits of a layer's DiffID.
+struct PushEvents {
+  std::function<void(const std::string& id, const std::string& status)> status;
+  std::function<void(const std::string& id, uint64_t current, uint64_t total)> progress;
+};
+
+struct PushOptions {
+  std::optional<oci::Platform> platform;  // only this one of a tag that names several
+  Compression compression = Compression::kGzip;
+  std::optional<int> level;
+};
+
+struct Pushed {
+  Sha256Digest digest;  // of the manifest, or of the index
+  uint64_t size = 0;    // its bytes
+  std::string media_type;
+};
+
+// `reference` has a tag. kNotFound: "tag does not exist: X:T".
+Result<Pushed> push(store::Store& store, registry::Pusher& pusher, const oci::Reference& reference,
+                    const PushOptions& options, const PushEvents& events, const std::stop_token& stop);
+
+}  // namespace kasane::transfer

@@ -1,0 +1,306 @@
+"""push, build --push and FROM of a registry's image: round trips with other tools, and registries that misbehave."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+import unittest
+
+import fake_registry
+import registry_support as registries
+import support
+from fake_registry import FakeRegistry, Image, digest_of
+
+OCI = fake_registry.MANIFEST
+
+
+class PushTestCase(registries.RegistryTestCase):
+    def context(self, dockerfile, **files):
+        folder = self.new_folder("context")
+        for name, data in {"Dockerfile": dockerfile.encode(), **files}.items():
+            with open(os.path.join(folder, name), "wb") as f:
+                f.write(data)
+        return folder
+
+    def built(self, name, k=None, **files):
+        files = files or {"a": b"content", "b": os.urandom(3_000_000)}
+        lines = "FROM scratch\n" + "".join(f"COPY {name} /{name}\n" for name in sorted(files))
+        (k or self.k)("build", "-q", "-t", name, self.context(lines, **files))
+        return files
+
+
+class RoundTripTest(PushTestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for program in ("docker-registry", "skopeo"):
+            if not shutil.which(program):
+                raise unittest.SkipTest(f"not installed: {program}")
+        cls.registry = registries.DockerRegistry(cls.path(cls, "registry"))
+        cls.addClassCleanup(cls.registry.close)
+        cls.host = cls.registry.host
+
+    def test_dockers_lines_and_another_store_gets_the_same(self):
+        name = f"{self.host}/team/app"
+        self.built(name + ":1")
+        first = self.k("push", name + ":1").out.splitlines()
+        self.assertEqual(f"The push refers to repository [{name}]", first[0])
+        layers = [layer[7:19] for layer in self.k.config(name + ":1")["RootFS"]["Layers"]]
+        for layer in layers:
+            states = [line.partition(": ")[2] for line in first if line.startswith(layer)]
+            self.assertEqual(["Preparing", "Pushing", "Pushed"], states)
+        manifest = registries.fetch(f"http://{self.host}/v2/team/app/manifests/1", OCI)
+        self.assertEqual(f"1: digest: {digest_of(manifest)} size: {len(manifest)}", first[-1])
+        again = self.k("push", name + ":1").out.splitlines()
+        self.assertEqual(first[-1], again[-1])
+        self.assertEqual({"Layer already exists"}, {line.partition(": ")[2] for line in again[1:-1]})
+        self.assertEqual(name + ":1\n", self.k("push", "-q", name + ":1").out)
+        other = self.kasane()
+        other("pull", name + ":1")
+        self.assertEqual(self.k.config(name + ":1")["Id"], other.config(name + ":1")["Id"])
+        # What was pulled goes back as the very bytes that came, under any name.
+        other("tag", name + ":1", f"{self.host}/copy:2")
+        mounted = other("push", f"{self.host}/copy:2").out
+        self.assertIn("Mounted from team/app", mounted)
+        self.assertEqual(manifest, registries.fetch(f"http://{self.host}/v2/copy/manifests/2", OCI))
+        other.check_store(self)
+
+    def test_skopeo_and_buildah_read_it(self):
+        name = f"{self.host}/peers:1"
+        files = self.built(name)
+        self.k("push", name)
+        folder = self.new_folder("dir")
+        support.run(["skopeo", "copy", "-q", "--src-tls-verify=false", "docker://" + name, "dir:" + folder])
+        digest = support.run(["skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", "docker://" + name]).out.strip()
+        with open(folder + "/manifest.json", "rb") as f:
+            self.assertEqual(digest, digest_of(f.read()))
+        if shutil.which("buildah") and support.is_root():
+            root = ["--root", self.new_folder("b"), "--runroot", self.new_folder("r"), "--storage-driver", "vfs"]
+            support.run(["buildah", *root, "pull", "-q", "--tls-verify=false", name])
+            config = json.loads(support.run(["buildah", *root, "inspect", "--type", "image", name]).out)
+            self.assertEqual(self.k.config(name)["Id"][7:], config["FromImageID"])
+        self.assertEqual({"a", "b"}, set(files))
+
+    def test_what_others_pushed_comes_back_unchanged(self):
+        image = Image([{"x": os.urandom(100_000)}], media_type=fake_registry.DOCKER_MANIFEST,
+                      layer_type="application/vnd.docker.image.rootfs.diff.tar.gzip")
+        image.document["config"]["mediaType"] = "application/vnd.docker.container.image.v1+json"
+        source = self.serve(FakeRegistry())
+        source.add("app", "1", image)
+        self.k("pull", source.host + "/app:1")
+        self.k("tag", source.host + "/app:1", self.host + "/again:1")
+        self.k("push", self.host + "/again:1")
+        self.assertEqual(image.manifest, registries.fetch(f"http://{self.host}/v2/again/manifests/1", fake_registry.DOCKER_MANIFEST))
+        self.assertEqual(image.blobs[0], registries.fetch(f"http://{self.host}/v2/again/blobs/{digest_of(image.blobs[0])}"))
+
+    def test_zstd_and_all_tags(self):
+        name = f"{self.host}/z"
+        self.built(name + ":1")
+        self.k("tag", name + ":1", name + ":2")
+        out = self.k("push", "--all-tags", "--compression", "zstd", name).out
+        self.assertIn("1: digest: ", out)
+        self.assertIn("2: digest: ", out)
+        manifest = json.loads(registries.fetch(f"http://{self.host}/v2/z/manifests/2", OCI))
+        self.assertEqual({"application/vnd.oci.image.layer.v1.tar+zstd"}, {layer["mediaType"] for layer in manifest["layers"]})
+        other = self.kasane()
+        other("pull", name + ":2")
+        other.check_store(self)
+
+    def test_same_bytes_from_two_stores(self):
+        name = f"{self.host}/same:1"
+        folder = self.context("FROM scratch\nCOPY a /a\n", a=b"x" * 100_000)
+        digests = set()
+        for k in (self.k, self.kasane()):
+            k("build", "-q", "-t", name, folder, env={"SOURCE_DATE_EPOCH": "1"})
+            digests.add(k("push", name).out.splitlines()[-1])
+        self.assertEqual(1, len(digests), digests)
+
+    def test_build_push_and_base_from_the_registry(self):
+        base, name = f"{self.host}/base:1", f"{self.host}/top:1"
+        self.built(base)
+        self.k("push", base)
+        other = self.kasane()
+        context = self.context(f"FROM {base}\nCOPY c /c\n", c=b"new")
+        other("build", "--push", "-q", "-t", name, context)
+        manifest = json.loads(registries.fetch(f"http://{self.host}/v2/top/manifests/1", OCI))
+        self.assertEqual(3, len(manifest["layers"]))
+        self.assertEqual(json.loads(registries.fetch(f"http://{self.host}/v2/base/manifests/1", OCI))["layers"], manifest["layers"][:2])
+        # A newer base is seen with --pull only.
+        self.built(base, a=b"changed", b=b"small")
+        self.k("push", base)
+        before = other.config(base)["Id"]
+        other("build", "-q", context)
+        self.assertEqual(before, other.config(base)["Id"])
+        other("build", "-q", "--pull", context)
+        self.assertEqual(self.k.config(base)["Id"], other.config(base)["Id"])
+        missing = other("build", "-q", self.context(f"FROM {self.host}/nothing:1\n"), check=False)
+        self.assertEqual(1, missing.code)
+        self.assertIn("not found in the store, and not pulled: manifest for", missing.err)
+
+    def test_several_platforms_become_an_index(self):
+        name = f"{self.host}/multi:1"
+        self.k("build", "-q", "--platform", "linux/amd64,linux/arm64", "-t", name, self.context("FROM scratch\nCOPY a /a\n", a=b"a"))
+        self.k("push", name)
+        index = json.loads(registries.fetch(f"http://{self.host}/v2/multi/manifests/1", fake_registry.INDEX))
+        self.assertEqual([("linux", "amd64"), ("linux", "arm64")],
+                         sorted((m["platform"]["os"], m["platform"]["architecture"]) for m in index["manifests"]))
+        other = self.kasane()
+        other("pull", "--platform", "linux/arm64", name)
+        self.assertEqual("arm64", other.config(name)["Architecture"])
+
+
+class FakePushTest(PushTestCase):
+    def setUp(self):
+        super().setUp()
+        self.registry = self.serve(FakeRegistry())
+        self.registry.strict_links = True
+        self.host = self.registry.host
+        self.name = self.host + "/app:1"
+
+    def tags(self):
+        return sorted(ref for repo, ref in self.registry.manifests if ":" not in ref)
+
+    def assert_pushed(self):
+        media_type, manifest = self.registry.manifests[("app", "1")]
+        self.assertEqual(OCI, media_type)
+        for one in json.loads(manifest)["layers"]:
+            self.assertEqual(one["digest"], digest_of(self.registry.blobs[one["digest"]]))
+        other = self.kasane()
+        other("pull", self.name)
+        self.assertEqual(self.k.config(self.name)["Id"], other.config(self.name)["Id"])
+
+    def test_errors(self):
+        missing = self.k("push", self.host + "/none", check=False)
+        self.assertIn(f"An image does not exist locally with the tag: {self.host}/none", missing.err)
+        self.built(self.name)
+        self.assertIn(f"tag does not exist: {self.host}/app:2", self.k("push", self.host + "/app:2", check=False).err)
+        self.assertIn("cannot push a digest reference", self.k("push", self.host + "/app@sha256:" + "a" * 64, check=False).err)
+        self.assertIn("tag can't be used with --all-tags/-a", self.k("push", "-a", self.name, check=False).err)
+        self.registry.auth = "basic"
+        self.assertIn("no basic auth credentials", self.k("push", self.name, check=False).err)
+        self.registry.auth = None
+        self.registry.hooks = [lambda handler: handler.command == "POST" and (handler.error(403, "DENIED", "requested access to the resource is denied") or True)]
+        self.assertIn("denied: requested access to the resource is denied", self.k("push", self.name, check=False).err)
+        self.assertEqual([], self.tags())
+
+    def test_order_and_relative_locations(self):
+        self.registry.absolute_locations = False
+        self.built(self.name)
+        self.k("push", self.name)
+        last = [path for method, path, _ in self.registry.requests if method == "PUT"][-1]
+        self.assertTrue(last.endswith("/manifests/1"), last)
+        self.assert_pushed()
+
+    def test_faults_that_pass(self):
+        for method, answers in (("POST", [lambda h: h.answer(503)]), ("PATCH", [lambda h: h.reset(), lambda h: h.answer(500)]),
+                                ("PUT", [lambda h: h.answer(502), lambda h: h.reset()])):
+            with self.subTest(method):
+                self.registry.blobs.clear()
+                self.registry.links.clear()
+                self.registry.manifests.clear()
+                left = list(answers)
+
+                def hook(handler, method=method, left=left):
+                    if handler.command != method or not left:
+                        return False
+                    handler.close_connection = True
+                    left.pop(0)(handler)
+                    return True
+                self.registry.hooks = [hook]
+                self.k = self.kasane()
+                self.built(self.name)
+                self.k("push", self.name, timeout=100)
+                self.assertEqual([], left)
+                self.assert_pushed()
+
+    def test_registry_that_lies(self):
+        self.built(self.name)
+        cases = {
+            "no Location": (lambda h: h.command == "POST" and (h.body(), h.answer(202))[0] is not None, "no Location"),
+            "manifest refused": (lambda h: h.command == "PUT" and "/manifests/" in h.path and
+                                 (h.body(), h.error(400, "MANIFEST_INVALID", "no thanks"))[0] is not None, "manifest invalid: no thanks"),
+            "blob not there": (lambda h: h.command == "PUT" and "/uploads/" in h.path and
+                               (h.body(), h.answer(201))[0] is not None, "does not have it"),
+        }
+        for name, (hook, text) in cases.items():
+            with self.subTest(name):
+                self.registry.blobs.clear()
+                self.registry.links.clear()
+                self.registry.hooks = [hook]
+                failed = self.k("push", self.name, check=False, timeout=100)
+                self.assertEqual(1, failed.code)
+                self.assertIn(text, failed.err)
+                self.assertEqual([], self.tags(), "no tag before everything is there")
+        self.registry.hooks = []
+        self.k("push", self.name)
+        self.assert_pushed()
+
+    def test_upload_location_elsewhere_gets_no_credentials(self):
+        evil = self.serve(FakeRegistry())
+        self.registry.auth, self.registry.users = "basic", {"bot": "c4n4ry"}
+        self.k("login", "-u", "bot", "--password-stdin", self.host, input=b"c4n4ry")
+        self.built(self.name)
+        evil.uploads["x"] = b""
+
+        def lead_away(handler):
+            if handler.command != "POST" or not handler.headers.get("Authorization"):
+                return False
+            handler.body()
+            handler.answer(202, b"", {"Location": evil.url + "/v2/app/blobs/uploads/x"})
+            return True
+        self.registry.hooks = [lead_away]
+        self.k("push", self.name, check=False, timeout=100)
+        self.assertGreater(len(evil.requests), 0)
+        self.assertEqual([], evil.headers_seen("Authorization"))
+        self.assertNotIn("c4n4ry", str(evil.requests))
+
+    def test_token_expires_during_the_push(self):
+        self.registry.auth, self.registry.users = "bearer", {"bot": "pw"}
+        self.k("login", "-u", "bot", "--password-stdin", self.host, input=b"pw")
+        self.built(self.name)
+        dropped = []
+
+        def expire(handler):
+            if handler.command == "PATCH" and not dropped:
+                dropped.append(1)
+                self.registry.tokens.clear()
+            return False
+        self.registry.hooks = [expire]
+        self.k("push", self.name, timeout=100)
+        self.assertTrue(dropped)
+        self.assert_pushed()
+        scopes = [path for _, path, _ in self.registry.requests if path.startswith("/token")]
+        self.assertTrue(any("repository%3Aapp%3Apull%2Cpush" in path for path in scopes), scopes)
+
+    def test_killed_and_continued(self):
+        size = 8_000_000
+        self.built(self.name, big=os.urandom(size))
+        arrived = []
+
+        def slow(handler):
+            if handler.command != "PATCH" or arrived:
+                return False
+            session = handler.parts.path.rpartition("/")[2]
+            while len(self.registry.uploads[session]) < 5_000_000:
+                self.registry.uploads[session] += handler.rfile.read(100_000)
+            arrived.append(len(self.registry.uploads[session]))
+            time.sleep(1.5)
+            handler.close_connection = True
+            return True
+        self.registry.hooks = [slow]
+        process = subprocess.Popen([support.KASANE, "push", self.name], env=self.k.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.assertTrue(support.wait_until(lambda: arrived, 30))
+        process.kill()
+        process.wait()
+        self.registry.hooks = []
+        self.registry.requests.clear()
+        self.k("push", self.name)
+        sent = sum(int(headers.get("Content-Length", 0)) for method, _, headers in self.registry.requests if method == "PATCH")
+        self.assertLessEqual(sent, size - arrived[0] + (1 << 20))
+        self.assert_pushed()
+        self.assertEqual([], os.listdir(self.k.root + "/uploads"))
+
+
+if __name__ == "__main__":
+    support.main()

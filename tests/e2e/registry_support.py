@@ -1,0 +1,97 @@
+"""What the tests of registries share: Debian's docker-registry, certificates, a kasane with a clean HOME."""
+
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+
+import support
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class DockerRegistry:
+    """docker-registry over a folder. `extra` goes into the http section, `auth` behind it."""
+
+    def __init__(self, folder, extra="", auth="", address="127.0.0.1"):
+        self.host = f"{address}:{free_port()}"
+        os.makedirs(folder, exist_ok=True)
+        config = os.path.join(folder, "config.yml")
+        with open(config, "w", encoding="ascii") as f:
+            f.write(f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: true}}}}\n"
+                    f"http: {{addr: '{self.host}'{extra}}}\nlog: {{level: error}}\n{auth}")
+        with open(os.path.join(folder, "log"), "wb") as log:
+            self.process = subprocess.Popen(["docker-registry", "serve", config], stdout=log, stderr=log)
+        assert support.wait_until(self.answers, 20), "docker-registry does not start"
+
+    def answers(self):
+        try:
+            socket.create_connection(self.host.split(":"), 1).close()
+            return True
+        except OSError:
+            return False
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(20)
+
+
+class RegistryTestCase(support.TestCase):
+    def setUp(self):
+        self.home = self.new_folder("home")
+        self.k = self.kasane()
+        self.closing = []
+
+    def kasane(self, **env):
+        """A new store; docker's and containers' configuration of nobody."""
+        env.setdefault("HOME", self.home)
+        return support.Kasane(os.path.join(self.new_folder("store"), "s"),
+                              DOCKER_CONFIG=os.path.join(self.home, ".docker"), **env)
+
+    def serve(self, registry):
+        self.addCleanup(registry.close)
+        return registry
+
+    def config(self, below, text):
+        path = os.path.join(self.home, below)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        return path
+
+
+def make_certificates(folder, name="127.0.0.1"):
+    """ca.pem, server.pem/.key for 127.0.0.1 and localhost, client.pem/.key."""
+    def openssl(*args):
+        support.run(["openssl", *args], cwd=folder)
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+            "-subj", "/CN=test ca", "-keyout", "ca.key", "-out", "ca.pem")
+    for who, extra in (("server", f"subjectAltName=IP:{name},DNS:localhost"), ("client", "extendedKeyUsage=clientAuth")):
+        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                "-subj", f"/CN={who}", "-keyout", f"{who}.key", "-out", f"{who}.csr")
+        with open(os.path.join(folder, f"{who}.ext"), "w", encoding="ascii") as f:
+            f.write(extra)
+        openssl("x509", "-req", "-in", f"{who}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+                "-days", "2", "-extfile", f"{who}.ext", "-out", f"{who}.pem")
+
+
+def fetch(url, accept="*/*"):
+    request = urllib.request.Request(url, headers={"Accept": accept})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.read()
+
+
+def digest_at(host, repository, tag, accept):
+    request = urllib.request.Request(f"http://{host}/v2/{repository}/manifests/{tag}", method="HEAD",
+                                     headers={"Accept": accept})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.headers["Docker-Content-Digest"]
+
+
+def now():
+    return time.monotonic()
