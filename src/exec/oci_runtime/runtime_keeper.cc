@@ -166,21 +166,28 @@ class RuntimeKeeper {
     if (run_.status != 0) ::_exit(125);  // it has reported
   }
 
+  // Through /proc/PID/root: the root of the mount namespace is another one when all this
+  // happens in a chroot.
   [[noreturn]] void close_devices_in(const struct stat& expected) {
-    FixedText<64> path;
-    path.add("/proc/").add_number(static_cast<uint64_t>(step_.pid)).add("/ns/mnt");
-    int mounts = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (mounts < 0 || ::setns(mounts, CLONE_NEWNS) != 0)
+    int mounts = open_of_step("/ns/mnt", O_RDONLY);
+    int root_fd = open_of_step("/root", O_PATH | O_DIRECTORY);
+    if (mounts < 0 || root_fd < 0 || ::setns(mounts, CLONE_NEWNS) != 0)
       report_.fail("enter the mount namespace of", "the step", errno);
     struct stat root;
     mount_attr attributes{};
     attributes.attr_set = MOUNT_ATTR_NODEV;
-    if (::stat("/", &root) != 0) report_.fail("stat", "the root of the step", errno);
+    if (::fstat(root_fd, &root) != 0) report_.fail("stat", "the root of the step", errno);
     if (root.st_dev != expected.st_dev || root.st_ino != expected.st_ino)
       report_.fail("find the image in", "the root of the step", EXDEV);
-    if (::mount_setattr(AT_FDCWD, "/", 0, &attributes, sizeof attributes) != 0)
+    if (::mount_setattr(root_fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0)
       report_.fail("close devices in", "the root of the step", errno);
     ::_exit(0);
+  }
+
+  int open_of_step(const char* name, int flags) {
+    FixedText<64> path;
+    path.add("/proc/").add_number(static_cast<uint64_t>(step_.pid)).add(name);
+    return ::open(path.c_str(), flags | O_CLOEXEC);
   }
 
   void start() {
