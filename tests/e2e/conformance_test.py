@@ -33,7 +33,7 @@ class ConformanceTest(support.TestCase):
 
     @registries.needs_docker_registry
     def test_docker_registry_for_comparison(self):
-        with registries.docker_registry(self.work) as server:
+        with registries.DockerRegistry(self.work + "/docker-registry") as server:
             cases = Suite(server.url).run()
         failed = report("docker-registry", cases)
         # The suite must be able to fail: this server is known to lack sha512 and the referrers list.

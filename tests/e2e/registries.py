@@ -2,11 +2,8 @@
 
 import os
 import select
-import shutil
 import socket
 import subprocess
-import time
-import urllib.request
 
 import support
 
@@ -56,21 +53,37 @@ def free_port():
 needs_docker_registry = support.needs("docker-registry")
 
 
-def docker_registry(work):
-    """Debian's docker-registry with deletion enabled."""
-    port, config = free_port(), os.path.join(work, "docker-registry.yml")
-    with open(config, "w", encoding="ascii") as f:
-        f.write(f"version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  delete:\n    enabled: true\n"
-                f"  filesystem:\n    rootdirectory: {work}/docker-registry\nhttp:\n  addr: 127.0.0.1:{port}\n")
-    process = subprocess.Popen([shutil.which("docker-registry"), "serve", config], stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
-    url, end = f"http://127.0.0.1:{port}", time.monotonic() + 30
-    while True:
+class DockerRegistry:
+    """docker-registry over a folder, with deletion. `extra` goes into the http section, `auth` behind it."""
+
+    def __init__(self, folder, extra="", auth="", address="127.0.0.1"):
+        self.host = f"{address}:{free_port()}"
+        os.makedirs(folder, exist_ok=True)
+        config = os.path.join(folder, "config.yml")
+        with open(config, "w", encoding="ascii") as f:
+            f.write(f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: true}}}}\n"
+                    f"http: {{addr: '{self.host}'{extra}}}\nlog: {{level: error}}\n{auth}")
+        with open(os.path.join(folder, "log"), "wb") as log:
+            self.process = subprocess.Popen(["docker-registry", "serve", config], stdout=log, stderr=log)
+        assert support.wait_until(self.answers, 20), "docker-registry does not start"
+
+    def answers(self):
         try:
-            urllib.request.urlopen(url + "/v2/", timeout=5).close()
-            return Server(process, url)
+            socket.create_connection(self.host.split(":"), 1).close()
+            return True
         except OSError:
-            if time.monotonic() > end or process.poll() is not None:
-                process.kill()
-                raise
-            time.sleep(0.1)
+            return False
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(20)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    @property
+    def url(self):
+        return f"http://{self.host}"

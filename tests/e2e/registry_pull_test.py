@@ -11,7 +11,8 @@ import time
 import unittest
 
 import fake_registry
-import registry_support as registries
+import registries
+import registry_support
 import support
 from fake_registry import FakeRegistry, Image, digest_of
 
@@ -23,7 +24,7 @@ def random_bytes(size, seed):
     return out[:size]
 
 
-class RoundTripTest(registries.RegistryTestCase):
+class RoundTripTest(registry_support.RegistryTestCase):
     """docker-registry filled by skopeo: what it holds arrives, digests kept."""
 
     @classmethod
@@ -139,7 +140,7 @@ class RoundTripTest(registries.RegistryTestCase):
 
     def test_private_authority_and_client_certificate(self):
         folder = self.new_folder("tls")
-        registries.make_certificates(folder)
+        registry_support.make_certificates(folder)
         tls = f", tls: {{certificate: {folder}/server.pem, key: {folder}/server.key, clientcas: [{folder}/ca.pem]}}"
         registry = self.serve(registries.DockerRegistry(folder, extra=tls))
         # Loopback is trusted without a certificate; another name of it, written as a host, is not.
@@ -162,7 +163,7 @@ class RoundTripTest(registries.RegistryTestCase):
         if address is None:
             self.skipTest("this machine has no address beside loopback")
         folder = self.new_folder("tls2")
-        registries.make_certificates(folder, address)
+        registry_support.make_certificates(folder, address)
         tls = f", tls: {{certificate: {folder}/server.pem, key: {folder}/server.key}}"
         registry = self.serve(registries.DockerRegistry(folder, extra=tls, address=address))
         refused = self.k("pull", registry.host + "/x:1", check=False)
@@ -175,7 +176,7 @@ class RoundTripTest(registries.RegistryTestCase):
         self.assertIn("manifest unknown", self.k("pull", registry.host + "/x:1", check=False).err)
 
 
-class FakeTestCase(registries.RegistryTestCase):
+class FakeTestCase(registry_support.RegistryTestCase):
     def setUp(self):
         super().setUp()
         self.registry = self.serve(FakeRegistry())

@@ -8,14 +8,15 @@ import time
 import unittest
 
 import fake_registry
-import registry_support as registries
+import registries
+import registry_support
 import support
 from fake_registry import FakeRegistry, Image, digest_of
 
 OCI = fake_registry.MANIFEST
 
 
-class PushTestCase(registries.RegistryTestCase):
+class PushTestCase(registry_support.RegistryTestCase):
     def context(self, dockerfile, **files):
         folder = self.new_folder("context")
         for name, data in {"Dockerfile": dockerfile.encode(), **files}.items():
@@ -50,7 +51,7 @@ class RoundTripTest(PushTestCase):
         for layer in layers:
             states = [line.partition(": ")[2] for line in first if line.startswith(layer)]
             self.assertEqual(["Preparing", "Pushing", "Pushed"], states)
-        manifest = registries.fetch(f"http://{self.host}/v2/team/app/manifests/1", OCI)
+        manifest = registry_support.fetch(f"http://{self.host}/v2/team/app/manifests/1", OCI)
         self.assertEqual(f"1: digest: {digest_of(manifest)} size: {len(manifest)}", first[-1])
         again = self.k("push", name + ":1").out.splitlines()
         self.assertEqual(first[-1], again[-1])
@@ -63,7 +64,7 @@ class RoundTripTest(PushTestCase):
         other("tag", name + ":1", f"{self.host}/copy:2")
         mounted = other("push", f"{self.host}/copy:2").out
         self.assertIn("Mounted from team/app", mounted)
-        self.assertEqual(manifest, registries.fetch(f"http://{self.host}/v2/copy/manifests/2", OCI))
+        self.assertEqual(manifest, registry_support.fetch(f"http://{self.host}/v2/copy/manifests/2", OCI))
         other.check_store(self)
 
     def test_skopeo_and_buildah_read_it(self):
@@ -91,8 +92,8 @@ class RoundTripTest(PushTestCase):
         self.k("pull", source.host + "/app:1")
         self.k("tag", source.host + "/app:1", self.host + "/again:1")
         self.k("push", self.host + "/again:1")
-        self.assertEqual(image.manifest, registries.fetch(f"http://{self.host}/v2/again/manifests/1", fake_registry.DOCKER_MANIFEST))
-        self.assertEqual(image.blobs[0], registries.fetch(f"http://{self.host}/v2/again/blobs/{digest_of(image.blobs[0])}"))
+        self.assertEqual(image.manifest, registry_support.fetch(f"http://{self.host}/v2/again/manifests/1", fake_registry.DOCKER_MANIFEST))
+        self.assertEqual(image.blobs[0], registry_support.fetch(f"http://{self.host}/v2/again/blobs/{digest_of(image.blobs[0])}"))
 
     def test_zstd_and_all_tags(self):
         name = f"{self.host}/z"
@@ -101,7 +102,7 @@ class RoundTripTest(PushTestCase):
         out = self.k("push", "--all-tags", "--compression", "zstd", name).out
         self.assertIn("1: digest: ", out)
         self.assertIn("2: digest: ", out)
-        manifest = json.loads(registries.fetch(f"http://{self.host}/v2/z/manifests/2", OCI))
+        manifest = json.loads(registry_support.fetch(f"http://{self.host}/v2/z/manifests/2", OCI))
         self.assertEqual({"application/vnd.oci.image.layer.v1.tar+zstd"}, {layer["mediaType"] for layer in manifest["layers"]})
         other = self.kasane()
         other("pull", name + ":2")
@@ -123,9 +124,9 @@ class RoundTripTest(PushTestCase):
         other = self.kasane()
         context = self.context(f"FROM {base}\nCOPY c /c\n", c=b"new")
         other("build", "--push", "-q", "-t", name, context)
-        manifest = json.loads(registries.fetch(f"http://{self.host}/v2/top/manifests/1", OCI))
+        manifest = json.loads(registry_support.fetch(f"http://{self.host}/v2/top/manifests/1", OCI))
         self.assertEqual(3, len(manifest["layers"]))
-        self.assertEqual(json.loads(registries.fetch(f"http://{self.host}/v2/base/manifests/1", OCI))["layers"], manifest["layers"][:2])
+        self.assertEqual(json.loads(registry_support.fetch(f"http://{self.host}/v2/base/manifests/1", OCI))["layers"], manifest["layers"][:2])
         # A newer base is seen with --pull only.
         self.built(base, a=b"changed", b=b"small")
         self.k("push", base)
@@ -142,7 +143,7 @@ class RoundTripTest(PushTestCase):
         name = f"{self.host}/multi:1"
         self.k("build", "-q", "--platform", "linux/amd64,linux/arm64", "-t", name, self.context("FROM scratch\nCOPY a /a\n", a=b"a"))
         self.k("push", name)
-        index = json.loads(registries.fetch(f"http://{self.host}/v2/multi/manifests/1", fake_registry.INDEX))
+        index = json.loads(registry_support.fetch(f"http://{self.host}/v2/multi/manifests/1", fake_registry.INDEX))
         self.assertEqual([("linux", "amd64"), ("linux", "arm64")],
                          sorted((m["platform"]["os"], m["platform"]["architecture"]) for m in index["manifests"]))
         other = self.kasane()

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import ssl
@@ -327,6 +328,9 @@ class CrashTest(RegistryCase):
             for t in threads:
                 t.join(60)
             run(["umount", folder])
+            # A copy: while the mount namespace of some step elsewhere still knows the old mount, the image
+            # would come back as the file system that was stopped.
+            image = shutil.copyfile(image, self.path(f"disk-{number}.img"))
             run(["mount", "-o", "loop", image, folder])
             digests_in(folder + "/registry")
             with registries.serve(folder + "/registry") as again:

@@ -1,44 +1,9 @@
-"""What the tests of registries share: Debian's docker-registry, certificates, a kasane with a clean HOME."""
+"""What the tests of the registry client share: certificates, a kasane with a clean HOME, looking into a registry."""
 
 import os
-import socket
-import subprocess
-import time
 import urllib.request
 
 import support
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class DockerRegistry:
-    """docker-registry over a folder. `extra` goes into the http section, `auth` behind it."""
-
-    def __init__(self, folder, extra="", auth="", address="127.0.0.1"):
-        self.host = f"{address}:{free_port()}"
-        os.makedirs(folder, exist_ok=True)
-        config = os.path.join(folder, "config.yml")
-        with open(config, "w", encoding="ascii") as f:
-            f.write(f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: true}}}}\n"
-                    f"http: {{addr: '{self.host}'{extra}}}\nlog: {{level: error}}\n{auth}")
-        with open(os.path.join(folder, "log"), "wb") as log:
-            self.process = subprocess.Popen(["docker-registry", "serve", config], stdout=log, stderr=log)
-        assert support.wait_until(self.answers, 20), "docker-registry does not start"
-
-    def answers(self):
-        try:
-            socket.create_connection(self.host.split(":"), 1).close()
-            return True
-        except OSError:
-            return False
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait(20)
 
 
 class RegistryTestCase(support.TestCase):
@@ -91,7 +56,3 @@ def digest_at(host, repository, tag, accept):
                                      headers={"Accept": accept})
     with urllib.request.urlopen(request, timeout=20) as answer:
         return answer.headers["Docker-Content-Digest"]
-
-
-def now():
-    return time.monotonic()

@@ -296,6 +296,7 @@ class Networks(RootlessCase):
         return kasane
 
     def test_a_helper_that_is_missing_is_named(self):
+        self.need_user_namespaces()
         home = self.home()
         hidden = []
         for name in ("pasta", "slirp4netns"):

@@ -7,23 +7,10 @@ import sys
 import support
 from contexts import write_busybox_tar, write_tree
 from imagetree import read_docker_archive
+from modes import HELPER, UID, PlainUser, range_of_ids
 from support import Kasane, run
 
-UID = 54321
 EPOCH = "1600000000"
-HELPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "plain_user.py")
-
-
-class PlainUser(Kasane):
-    """kasane run by plain_user.py."""
-
-    def __init__(self, root, *options, **env):
-        super().__init__(root, **env)
-        self.options = options
-
-    def __call__(self, *args, check=True, env=None, **kwargs):
-        return run([sys.executable, HELPER, str(UID), *self.options, "--", support.KASANE, *args], check=check,
-                   env={**self.env, **(env or {})}, **kwargs)
 
 
 class RootlessCase(support.TestCase):
@@ -61,18 +48,10 @@ class RootlessCase(support.TestCase):
 
     def user_with_range(self, home):
         """Options that give the user a range of subordinate ids, seen by this process alone."""
-        binds = []
-        for name, line in (("passwd", f"kasane-e2e:x:{UID}:{UID}::{home}:/bin/sh"), ("group", f"kasane-e2e:x:{UID}:"),
-                           ("subuid", f"kasane-e2e:{UID * 10}:65536"), ("subgid", f"kasane-e2e:{UID * 10}:65536")):
+        for name in ("passwd", "group", "subuid", "subgid"):
             if not os.path.exists(f"/etc/{name}"):
                 self.skipTest(f"there is no /etc/{name} to put another one over")
-            with open(f"/etc/{name}", encoding="utf-8") as f:
-                text = f.read()
-            path = os.path.join(self.new_folder("etc"), name)
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(text.rstrip("\n") + "\n" + line + "\n")
-            binds += ["--bind", path, f"/etc/{name}"]
-        return binds
+        return range_of_ids(self.work, home)
 
     def need_user_namespaces(self):
         outcome = run([sys.executable, HELPER, str(UID), "--", "unshare", "-U", "true"], check=False)
