@@ -5,7 +5,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -30,6 +32,12 @@ int UniqueFd::release() {
 void UniqueFd::reset(int fd) {
   if (fd_ >= 0) ::close(fd_);
   fd_ = fd;
+}
+
+Result<Pipe> make_pipe() {
+  int fds[2];
+  if (::pipe2(fds, O_CLOEXEC) != 0) return Error::from_errno(errno, "create a pipe");
+  return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 
 Result<UniqueFd> open_file(const std::string& path, int flags, mode_t mode) {
@@ -226,6 +234,36 @@ Result<TempDir> TempDir::make(std::string_view prefix) {
 
 TempDir::~TempDir() {
   if (!path_.empty()) (void)remove_tree(path_).has_value();
+}
+
+Result<std::optional<std::string>> read_if_there(const std::string& path, uint64_t max_bytes) {
+  auto text = read_file(path, max_bytes);
+  if (text) return std::optional<std::string>(std::move(*text));
+  if (text.error().errno_value() == ENOENT || text.error().errno_value() == ENOTDIR)
+    return std::optional<std::string>();
+  return std::move(text.error());
+}
+
+Result<std::vector<std::string>> list_directory(const std::string& path) {
+  std::vector<std::string> names;
+  auto close = [](DIR* open) { ::closedir(open); };
+  std::unique_ptr<DIR, decltype(close)> dir(::opendir(path.c_str()), close);
+  if (!dir) {
+    if (errno == ENOENT || errno == ENOTDIR) return names;
+    return Error::from_errno(errno, "read directory " + path);
+  }
+  for (;;) {
+    errno = 0;
+    dirent* entry = ::readdir(dir.get());
+    if (!entry) {
+      if (errno != 0) return Error::from_errno(errno, "read directory " + path);
+      break;
+    }
+    std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 }  // namespace kasane

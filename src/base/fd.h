@@ -7,9 +7,11 @@
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 
@@ -32,6 +34,12 @@ class UniqueFd {
   int fd_ = -1;
 };
 
+struct Pipe {
+  UniqueFd read_end;
+  UniqueFd write_end;
+};
+Result<Pipe> make_pipe();
+
 struct Timespec {
   int64_t sec = 0;
   uint32_t nsec = 0;
@@ -48,6 +56,8 @@ Result<UniqueFd> open_in_root(int root_fd, const std::string& path, int flags, m
 // Reads a whole regular file; kLimit when larger than max_bytes, never blocks on a FIFO.
 Result<std::string> read_file(const std::string& path, uint64_t max_bytes = 64u << 20);
 Result<std::string> read_file_in_root(int root_fd, const std::string& path, uint64_t max_bytes);
+// nullopt when it is not there.
+Result<std::optional<std::string>> read_if_there(const std::string& path, uint64_t max_bytes);
 Result<std::string> read_fd(int fd, uint64_t max_bytes, std::string_view name);
 
 // Loops over EINTR and short writes.
@@ -58,6 +68,9 @@ Result<size_t> read_some(int fd, std::span<uint8_t> buffer, std::string_view nam
 
 Result<void> sync_fd(int fd, std::string_view name);
 Result<void> sync_directory(const std::string& path);
+
+// Names in a directory without "." and "..", sorted; empty when there is no such directory.
+Result<std::vector<std::string>> list_directory(const std::string& path);
 
 // mkdir -p with the given mode for new directories.
 Result<void> make_directories(const std::string& path, mode_t mode = 0755);

@@ -23,17 +23,6 @@ namespace {
 
 constexpr int kGraceMs = 2000;  // between SIGTERM and SIGKILL
 
-struct Pipe {
-  UniqueFd read_end;
-  UniqueFd write_end;
-};
-
-Result<Pipe> make_pipe() {
-  int fds[2];
-  if (::pipe2(fds, O_CLOEXEC) != 0) return Error::from_errno(errno, "pipe");
-  return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
-}
-
 // Written to by a stop request, so that poll() wakes; no fd when there can be none.
 Result<UniqueFd> make_event(const std::stop_token& stop) {
   if (!stop.stop_possible()) return UniqueFd();
@@ -113,24 +102,10 @@ std::vector<char*> c_strings(const std::vector<std::string>& texts) {
   return pointers;
 }
 
-// The first executable file of that name in an absolute directory of PATH. Empty and
-// relative entries are left out: they would find a program of the build context.
 std::string program_path(const std::string& name) {
   if (name.find('/') != std::string::npos) return name;
   const char* path = std::getenv("PATH");
-  std::string_view rest = path != nullptr ? path : "/usr/bin:/bin";
-  while (!rest.empty()) {
-    const size_t end = rest.find(':');
-    const std::string_view directory = rest.substr(0, end);
-    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
-    if (!directory.starts_with('/')) continue;
-    std::string candidate = std::string(directory) + "/" + name;
-    struct stat st;
-    if (::stat(candidate.c_str(), &st) == 0 && S_ISREG(st.st_mode) &&
-        ::access(candidate.c_str(), X_OK) == 0)
-      return candidate;
-  }
-  return "";
+  return find_program(name, path != nullptr ? path : "/usr/bin:/bin");
 }
 
 // `in_fd` -1: nothing to read.
@@ -172,6 +147,23 @@ Result<pid_t> spawn(const std::vector<std::string>& argv, const ProcessOptions& 
 }
 
 }  // namespace
+
+bool is_program(const std::string& path) {
+  struct stat st;
+  return ::stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode) && ::access(path.c_str(), X_OK) == 0;
+}
+
+std::string find_program(std::string_view name, std::string_view directories) {
+  while (!directories.empty()) {
+    const size_t end = directories.find(':');
+    const std::string_view directory = directories.substr(0, end);
+    directories = end == std::string_view::npos ? std::string_view() : directories.substr(end + 1);
+    if (!directory.starts_with('/')) continue;
+    std::string candidate = std::string(directory).append("/").append(name);
+    if (is_program(candidate)) return candidate;
+  }
+  return "";
+}
 
 Result<ProcessOutput> run_process(const std::vector<std::string>& argv, uint64_t max_output_bytes) {
   ProcessOptions options;

@@ -5,11 +5,18 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
 
 namespace kasane {
+
+bool is_program(const std::string& path);  // a regular file that this process may execute
+// The first is_program() of that name in the absolute directories of a list like PATH; "" when
+// there is none. Empty and relative entries are left out: they would find a program of the
+// build context.
+std::string find_program(std::string_view name, std::string_view directories);
 
 struct ProcessOutput {
   int exit_status = 0;  // 128 + N when ended by signal N

@@ -1,7 +1,6 @@
 #include "cli/run_options.h"
 
 #include <fmt/format.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include <cstdlib>
 
 #include "base/fd.h"
+#include "base/random.h"
 #include "cli/build_options.h"
 #include "cli/template/utf8.h"
 #include "cli/units.h"
@@ -120,14 +120,6 @@ Result<void> refuse_daemon_flags(const Arguments& arguments) {
                                           "directory with -v to keep files",
                                           kNoDaemon));
   return {};
-}
-
-std::string new_hostname() {
-  unsigned char bytes[6] = {};
-  (void)!::getrandom(bytes, sizeof bytes, 0);
-  std::string name;
-  for (unsigned char byte : bytes) name += fmt::format("{:02x}", byte);
-  return name;
 }
 
 std::string trim_left(std::string_view line) {
@@ -321,7 +313,7 @@ Result<RunOptions> run_options(Context& context, const Arguments& arguments) {
           "the working directory '{}' is invalid, it needs to be an absolute path", *options.cwd));
   }
   options.hostname = arguments.value("hostname");
-  if (options.hostname.empty()) options.hostname = new_hostname();
+  if (options.hostname.empty()) options.hostname = random_hex(6);
   if (std::string word = arguments.value("platform"); !word.empty())
     options.platform = TRY(oci::Platform::parse(word));
   options.network = TRY(network_of(arguments));

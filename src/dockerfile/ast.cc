@@ -1,5 +1,6 @@
 #include "dockerfile/ast.h"
 
+#include "base/text.h"
 #include "dockerfile/unicode.h"
 
 namespace kasane::dockerfile {
@@ -35,7 +36,7 @@ std::string CommandLine::shell_text() const {
 }
 
 const Stage* Dockerfile::find_stage(std::string_view name, int before_index) const {
-  std::string lower = to_lower(name);
+  std::string lower = ascii_lower(name);
   if (lower.empty()) return nullptr;
   for (auto stage = stages.rbegin(); stage != stages.rend(); ++stage)
     if (stage->index < before_index && stage->name == lower) return &*stage;

@@ -1,5 +1,6 @@
 #include "dockerfile/dump.h"
 
+#include "base/text.h"
 #include "dockerfile/syntax.h"
 #include "dockerfile/unicode.h"
 
@@ -7,7 +8,7 @@ namespace kasane::dockerfile {
 namespace {
 
 void dump_node(const Node& node, std::string& out) {
-  std::string keyword = to_lower(node.keyword.text);
+  std::string keyword = ascii_lower(node.keyword.text);
   out += keyword;
   if (!node.flags.empty()) {
     out += " [";

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "dockerfile/unicode.h"
 
 namespace kasane::dockerfile {
@@ -108,7 +109,7 @@ Result<bool> LineReader::read_directive(const PhysicalLine& line, std::string_vi
   std::optional<DirectiveParts> parts = split_directive(stripped);
   if (!parts) return false;
   Directive directive;
-  directive.name = to_lower(parts->name);
+  directive.name = ascii_lower(parts->name);
   if (directive.name != "escape" && directive.name != "syntax" && directive.name != "check")
     return false;
   directive.value = {std::string(parts->value), span_of(parts->value)};

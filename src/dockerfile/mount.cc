@@ -6,6 +6,7 @@
 
 #include "base/csv.h"
 #include "base/ram_size.h"
+#include "base/text.h"
 #include "dockerfile/instructions/instructions.h"
 #include "dockerfile/unicode.h"
 
@@ -76,7 +77,7 @@ class MountParser {
 
 Result<> MountParser::read_field(const std::string& field) {
   size_t equals = field.find('=');
-  std::string key = to_lower(field.substr(0, equals));
+  std::string key = ascii_lower(field.substr(0, equals));
   if (equals == std::string::npos) return read_flag(key, field);
   std::string value = field.substr(equals + 1);
   bool variable = value.find('$') != std::string::npos;
@@ -114,7 +115,7 @@ Result<> MountParser::read_flag(const std::string& key, const std::string& field
 }
 
 Result<> MountParser::read_type(const std::string& value) {
-  std::string lower = to_lower(value);
+  std::string lower = ascii_lower(value);
   for (size_t i = 0; i < kTypes.size(); ++i) {
     if (kTypes[i] != lower) continue;
     mount_.type = static_cast<MountType>(i);
@@ -124,7 +125,7 @@ Result<> MountParser::read_type(const std::string& value) {
 }
 
 Result<> MountParser::read_sharing(const std::string& value) {
-  std::string lower = to_lower(value);
+  std::string lower = ascii_lower(value);
   for (size_t i = 0; i < kSharing.size(); ++i) {
     if (kSharing[i] != lower) continue;
     mount_.sharing = static_cast<CacheSharing>(i);

@@ -1,5 +1,6 @@
 #include "dockerfile/parser.h"
 
+#include "base/text.h"
 #include "dockerfile/instructions/instructions.h"
 #include "dockerfile/syntax.h"
 #include "dockerfile/unicode.h"
@@ -52,7 +53,7 @@ class Parser {
     stage.from = TRY(parse_from(node));
     stage.index = static_cast<int>(out_.stages.size());
     if (stage.from.name) {
-      stage.name = to_lower(stage.from.name->text);
+      stage.name = ascii_lower(stage.from.name->text);
       stage.doc_comment = find_description(stage.from.comments, stage.name);
       if (stage.doc_comment.empty())
         stage.doc_comment = find_description(stage.from.comments, stage.from.name->text);

@@ -2,6 +2,7 @@
 
 #include <functional>
 
+#include "base/text.h"
 #include "dockerfile/heredoc.h"
 #include "dockerfile/json_array.h"
 #include "dockerfile/parser.h"
@@ -126,7 +127,7 @@ Result<Node> read_node(const LogicalLine& line, std::string_view text, char esca
   for (SplitFlag& flag : split.flags)
     node.flags.push_back({std::move(flag.text), line.span(flag.written)});
   node.args_span = line.span(split.rest.empty() ? split.keyword : split.rest);
-  std::string keyword = to_lower(split.keyword);
+  std::string keyword = ascii_lower(split.keyword);
   // Only one level deep: ONBUILD ONBUILD is an error anyway, so it need not cost a stack.
   if (keyword == "onbuild" && !nested) {
     if (!split.rest.empty()) {
@@ -140,7 +141,7 @@ Result<Node> read_node(const LogicalLine& line, std::string_view text, char esca
 }
 
 bool may_hold_heredoc(const Node& node) {
-  std::string keyword = to_lower(node.keyword.text);
+  std::string keyword = ascii_lower(node.keyword.text);
   return (keyword == "run" || keyword == "copy" || keyword == "add") && !node.is_json;
 }
 

@@ -284,13 +284,6 @@ std::string quote(std::string_view text) {
   return out + '"';
 }
 
-std::string to_lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
-  return out;
-}
-
 std::string to_upper(std::string_view text) {
   std::string out(text);
   for (char& c : out)

@@ -32,7 +32,6 @@ std::string_view trim_right(std::string_view text);
 // strconv.Quote: a double-quoted literal with \n, \x00, \u0085 for what cannot be printed.
 std::string quote(std::string_view text);
 
-std::string to_lower(std::string_view text);  // ASCII only
 std::string to_upper(std::string_view text);
 
 }  // namespace kasane::dockerfile

@@ -1,27 +1,19 @@
 #include "exec/helpers.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
+
+#include "base/process.h"
 
 namespace kasane::exec {
 namespace {
 
 // The last one is where NixOS keeps programs with privileges.
-constexpr const char* kDirectories[] = {
-    "/usr/bin",        "/usr/sbin",        "/bin", "/sbin", "/usr/local/bin",
-    "/usr/local/sbin", "/run/wrappers/bin"};
+constexpr std::string_view kDirectories =
+    "/usr/bin:/usr/sbin:/bin:/sbin:/usr/local/bin:/usr/local/sbin:/run/wrappers/bin";
 
 }  // namespace
 
-std::string find_helper(const std::string& name) {
-  for (const char* directory : kDirectories) {
-    std::string path = std::string(directory) + "/" + name;
-    struct stat st;
-    if (::stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode) && ::access(path.c_str(), X_OK) == 0)
-      return path;
-  }
-  return "";
-}
+std::string find_helper(const std::string& name) { return find_program(name, kDirectories); }
 
 std::string file_version(const std::string& path) {
   struct stat st;

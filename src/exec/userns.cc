@@ -20,17 +20,6 @@ namespace {
 // Values of the byte by which the child says how far it got.
 constexpr char kReady = 'r';
 
-struct Pipe {
-  UniqueFd read_end;
-  UniqueFd write_end;
-};
-
-Result<Pipe> make_pipe() {
-  int fds[2];
-  if (::pipe2(fds, O_CLOEXEC) != 0) return Error::from_errno(errno, "pipe");
-  return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
-}
-
 bool read_byte(int fd, char& byte) {
   ssize_t n;
   while ((n = ::read(fd, &byte, 1)) < 0 && errno == EINTR) {

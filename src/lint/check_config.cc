@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/text.h"
+
 namespace kasane::lint {
 namespace {
 
@@ -79,8 +81,7 @@ std::optional<std::string_view> check_comment(std::string_view comment) {
   size_t end = 0;
   while (end < comment.size() && (is_letter(comment[end]) || (end > 0 && is_digit(comment[end]))))
     ++end;
-  std::string name(comment.substr(0, end));
-  for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  const std::string name = ascii_lower(comment.substr(0, end));
   std::string_view rest = trimmed(comment.substr(end));
   if (name != "check" || !rest.starts_with('=')) return std::nullopt;
   std::string_view value = trimmed(rest.substr(1));

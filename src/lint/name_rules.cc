@@ -4,6 +4,8 @@
 #include <map>
 #include <set>
 
+#include "base/text.h"
+
 namespace kasane::lint {
 namespace {
 
@@ -12,13 +14,6 @@ using dockerfile::Instruction;
 using dockerfile::Stage;
 using dockerfile::Word;
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
-
 std::string upper(std::string_view text) {
   std::string out(text);
   for (char& c : out)
@@ -26,7 +21,7 @@ std::string upper(std::string_view text) {
   return out;
 }
 
-bool is_lower(std::string_view text) { return lower(text) == text; }
+bool is_lower(std::string_view text) { return ascii_lower(text) == text; }
 bool is_upper(std::string_view text) { return upper(text) == text; }
 
 // P20: the comment directly above should begin with the name it describes.

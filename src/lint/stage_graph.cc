@@ -3,17 +3,11 @@
 #include <algorithm>
 
 #include "base/diagnostic.h"
+#include "base/text.h"
 #include "dockerfile/parser.h"
 
 namespace kasane::lint {
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
 
 std::optional<int> stage_number(std::string_view text) {
   if (text.empty() || text.size() > 6 ||
@@ -50,7 +44,7 @@ StageNames::StageNames(const dockerfile::Dockerfile& file)
 }
 
 std::optional<int> StageNames::find(std::string_view name, int before_index) const {
-  auto it = indexes_.find(lower(name));
+  auto it = indexes_.find(ascii_lower(name));
   if (it == indexes_.end()) return std::nullopt;
   auto later = std::lower_bound(it->second.begin(), it->second.end(), before_index);
   if (later == it->second.begin()) return std::nullopt;

@@ -3,17 +3,11 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/text.h"
 #include "oci/reference.h"
 
 namespace kasane::lint {
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
 
 // Go's %q for the text of messages.
 std::string quoted(std::string_view text) {
@@ -28,7 +22,7 @@ std::string quoted(std::string_view text) {
 // One of the words between underscores is in `words` (A18).
 template <size_t N>
 bool has_word(std::string_view name, const std::string_view (&words)[N]) {
-  std::string text = lower(name);
+  std::string text = ascii_lower(name);
   std::string_view rest = text;
   while (true) {
     size_t underscore = rest.find('_');
@@ -374,7 +368,7 @@ void StageRules::check_secret(const Step& step, std::string_view keyword, const 
 Result<void> StageRules::check_ports(const Step& step, const StepValues& values) {
   for (const std::string& text : values.words) {
     Port port = split_port(text);
-    std::string proto = lower(port.proto);
+    std::string proto = ascii_lower(port.proto);
     if (port.container.empty())
       return Error(ErrorKind::kInvalid, "invalid port: " + quoted(text) + ": no port specified");
     if (!proto.empty() && proto != "tcp" && proto != "udp" && proto != "sctp")

@@ -4,6 +4,7 @@
 #include <array>
 #include <vector>
 
+#include "base/text.h"
 #include "net/url.h"
 
 namespace kasane::net {
@@ -13,13 +14,6 @@ constexpr size_t kMaxText = 8192;
 
 bool is_alnum(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
 }
 
 Error invalid(std::string_view text, const std::string& why) {
@@ -77,7 +71,7 @@ std::optional<Parts> split(std::string_view text, bool bare_too) {
   Parts parts;
   if (text.size() > kMaxText) return std::nullopt;
   if (std::string_view scheme = scheme_of(text); !scheme.empty()) {
-    parts.scheme = lower(scheme);
+    parts.scheme = ascii_lower(scheme);
     cut_tail(text, parts);
     std::string_view rest = parts.remote.substr(std::min(parts.remote.size(), scheme.size() + 3));
     size_t slash = rest.find('/');
@@ -101,7 +95,7 @@ std::optional<Parts> split(std::string_view text, bool bare_too) {
 std::optional<std::string> decode_query(std::string_view text) {
   std::string spaced(text);
   std::replace(spaced.begin(), spaced.end(), '+', ' ');
-  return decode_percent(spaced);
+  return percent_decode(spaced);
 }
 
 bool has_control(std::string_view text) {
@@ -245,7 +239,7 @@ Result<void> load_subdir(std::string_view whole, std::string_view raw, GitRef& o
 
 Result<void> load_fragment(std::string_view whole, const Parts& parts, GitRef& out) {
   std::optional<std::string> fragment(parts.fragment);
-  if (parts.form != Parts::Form::kScp) fragment = decode_percent(parts.fragment);
+  if (parts.form != Parts::Form::kScp) fragment = percent_decode(parts.fragment);
   if (!fragment) return invalid(whole, "the part after '#' is not well encoded");
   size_t colon = fragment->find(':');
   out.ref = fragment->substr(0, colon);
@@ -256,7 +250,7 @@ Result<void> load_fragment(std::string_view whole, const Parts& parts, GitRef& o
 Result<void> load_checksum(std::string_view whole, Query& query, GitRef& out) {
   Value& checksum = value_of(query, "checksum");
   if (!checksum.given) return {};
-  out.checksum = lower(checksum.text);
+  out.checksum = ascii_lower(checksum.text);
   bool hex = std::all_of(out.checksum.begin(), out.checksum.end(),
                          [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
   if (!hex || out.checksum.size() < 7 || out.checksum.size() > 64)

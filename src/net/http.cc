@@ -4,18 +4,12 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/text.h"
 #include "net/http_exchange.h"
 #include "net/url.h"
 
 namespace kasane::net {
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
 
 std::string_view trim(std::string_view text) {
   size_t start = text.find_first_not_of(" \t\r\n");
@@ -25,7 +19,7 @@ std::string_view trim(std::string_view text) {
 
 void drop_credentials(std::vector<std::string>& headers) {
   std::erase_if(headers, [](const std::string& header) {
-    std::string name = lower(trim(std::string_view(header).substr(0, header.find(':'))));
+    std::string name = ascii_lower(trim(std::string_view(header).substr(0, header.find(':'))));
     return name == "authorization" || name == "cookie" || name == "proxy-authorization";
   });
 }
@@ -51,7 +45,7 @@ Result<void> follow(Hop& hop, const HttpAnswer& answer) {
     hop.method = "GET";
     hop.with_body = false;
     std::erase_if(hop.headers, [](const std::string& header) {
-      return lower(header).starts_with("content-");
+      return ascii_lower(header).starts_with("content-");
     });
   }
   hop.url = answer.redirect_url;

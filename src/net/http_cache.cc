@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "base/text.h"
 #include "net/entry_lock.h"
 #include "net/http_date.h"
 #include "net/source_cache.h"
@@ -24,19 +25,12 @@ struct Version {
   std::string etag;  // without "W/"; "" when the server gave none
 };
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
-
 // The entry's name. Whoever may not read the URL gets no answer from the server, so
 // credentials need no entry of their own.
 std::string entry_key(const std::string& url, const std::vector<std::string>& headers) {
   std::vector<std::string> kept;
   for (const std::string& header : headers)
-    if (!lower(header).starts_with("authorization:")) kept.push_back(header);
+    if (!ascii_lower(header).starts_with("authorization:")) kept.push_back(header);
   std::sort(kept.begin(), kept.end());
   FieldHash hash("kasane http source 1");
   hash.add(url);
@@ -256,7 +250,7 @@ Result<HttpSource> update(Entry& entry, const std::string& url, const HttpSource
 
 std::string http_source_name(std::string_view url) {
   std::optional<UrlParts> parts = split_url(url);
-  std::string path = parts ? decode_percent(parts->path).value_or("") : "";
+  std::string path = parts ? percent_decode(parts->path).value_or("") : "";
   while (path.ends_with('/')) path.pop_back();
   std::string name = path.substr(path.rfind('/') + 1);
   bool usable = !name.empty() && name != "." && name != ".." && name.size() <= 255 &&

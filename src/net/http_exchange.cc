@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 
+#include "base/text.h"
 #include "net/url.h"
 
 namespace kasane::net {
@@ -13,13 +14,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr uint64_t kMaxRedirectBody = 1u << 20;
 constexpr size_t kMaxIdleConnections = 16;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
 
 std::string_view trim(std::string_view text) {
   size_t start = text.find_first_not_of(" \t\r\n");
@@ -114,7 +108,7 @@ bool Transfer::take_header(std::string_view line) {
   }
   size_t colon = line.find(':');
   if (colon == line.npos) return true;
-  return take_field(lower(trim(line.substr(0, colon))), trim(line.substr(colon + 1)));
+  return take_field(ascii_lower(trim(line.substr(0, colon))), trim(line.substr(colon + 1)));
 }
 
 // Two programs that read one answer differently can be played off against each other (R24).
@@ -359,7 +353,7 @@ Result<CurlList> Transfer::header_list() {
   // Bodies: no "100 Continue" round trip, and no form type that nobody asked for.
   if (exchange_.body || exchange_.upload) lines.insert(lines.begin(), "Expect:");
   if (exchange_.body && std::none_of(lines.begin(), lines.end(), [](const std::string& line) {
-        return lower(line).starts_with("content-type:");
+        return ascii_lower(line).starts_with("content-type:");
       }))
     lines.insert(lines.begin(), "Content-Type:");
   for (const std::string& line : lines) {

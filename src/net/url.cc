@@ -2,26 +2,13 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "net/http.h"
 
 namespace kasane::net {
 namespace {
 
 constexpr size_t kMaxUrl = 16384;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 }  // namespace
 
@@ -32,7 +19,7 @@ std::optional<UrlParts> split_url(std::string_view url) {
   size_t colon = url.find("://");
   if (colon == url.npos) return std::nullopt;
   UrlParts parts;
-  parts.scheme = lower(url.substr(0, colon));
+  parts.scheme = ascii_lower(url.substr(0, colon));
   if (parts.scheme != "http" && parts.scheme != "https") return std::nullopt;
   std::string_view rest = url.substr(colon + 3);
   size_t end = std::min(rest.size(), rest.find_first_of("/?#"));
@@ -46,7 +33,7 @@ std::optional<UrlParts> split_url(std::string_view url) {
   size_t host_end = authority.starts_with('[') ? authority.find(']') : 0;
   if (host_end == authority.npos) return std::nullopt;
   size_t port = authority.find(':', host_end);
-  parts.host = lower(authority.substr(0, port));
+  parts.host = ascii_lower(authority.substr(0, port));
   parts.port = parts.scheme == "http" ? "80" : "443";
   if (port != authority.npos && port + 1 < authority.size()) {
     std::string_view digits = authority.substr(port + 1);
@@ -69,22 +56,6 @@ bool is_loopback(const UrlParts& url) {
   bool numeric = url.host.find_first_not_of("0123456789.") == std::string::npos;
   return url.host == "localhost" || url.host == "[::1]" ||
          (numeric && url.host.starts_with("127."));
-}
-
-std::optional<std::string> decode_percent(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out += text[i];
-      continue;
-    }
-    int high = i + 2 < text.size() ? hex_value(text[i + 1]) : -1;
-    int low = i + 2 < text.size() ? hex_value(text[i + 2]) : -1;
-    if (high < 0 || low < 0) return std::nullopt;
-    out += static_cast<char>(high * 16 + low);
-    i += 2;
-  }
-  return out;
 }
 
 bool is_http_url(std::string_view text) {

@@ -23,7 +23,5 @@ bool is_http_url(std::string_view text);
 std::optional<UrlParts> split_url(std::string_view url);
 bool same_origin(const UrlParts& a, const UrlParts& b);
 bool is_loopback(const UrlParts& url);
-// nullopt when the encoding is broken.
-std::optional<std::string> decode_percent(std::string_view text);
 
 }  // namespace kasane::net

@@ -24,6 +24,14 @@ inline constexpr std::string_view kMediaTypeLayerZstd = "application/vnd.oci.ima
 inline constexpr std::string_view kDockerManifest = "application/vnd.docker.distribution.manifest.v2+json";
 inline constexpr std::string_view kDockerIndex = "application/vnd.docker.distribution.manifest.list.v2+json";
 
+// Of one image, and of a list of them, in OCI's words or docker's.
+inline bool is_manifest_type(std::string_view type) {
+  return type == kMediaTypeManifest || type == kDockerManifest;
+}
+inline bool is_index_type(std::string_view type) {
+  return type == kMediaTypeIndex || type == kDockerIndex;
+}
+
 struct Descriptor {
   std::string media_type;
   std::string digest;

@@ -6,6 +6,8 @@
 #include <array>
 #include <vector>
 
+#include "base/text.h"
+
 namespace kasane::oci {
 namespace {
 
@@ -21,13 +23,6 @@ constexpr std::array kArchitectures = {
 template <class List>
 bool contains(const List& list, const std::string& word) {
   return std::find(list.begin(), list.end(), word) != list.end();
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
 }
 
 bool is_word(std::string_view text) {
@@ -68,9 +63,9 @@ bool split_version(std::string_view part, std::string& os, std::string& version)
 
 Platform Platform::normalized() const {
   Platform out = *this;
-  out.os = lower(os);
-  out.architecture = lower(architecture);
-  out.variant = lower(variant);
+  out.os = ascii_lower(os);
+  out.architecture = ascii_lower(architecture);
+  out.variant = ascii_lower(variant);
   if (out.os == "macos") out.os = "darwin";
   std::string& arch = out.architecture;
   std::string& kind = out.variant;

@@ -52,8 +52,7 @@ bool serves(const Platform& offered, const Platform& wanted) {
 
 bool is_image(const Descriptor& descriptor) {
   const std::string& type = descriptor.media_type;
-  return type == kMediaTypeManifest || type == kDockerManifest || type == kMediaTypeIndex ||
-         type == kDockerIndex || type.empty();
+  return is_manifest_type(type) || is_index_type(type) || type.empty();
 }
 
 }  // namespace

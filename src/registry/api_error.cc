@@ -1,6 +1,7 @@
 // Error bodies of registries, in the words that docker's users and scripts know.
 #include <algorithm>
 
+#include "base/text.h"
 #include "oci/json.h"
 #include "registry/client.h"
 
@@ -34,21 +35,32 @@ FirstError first_error(const std::string& body) {
 }
 
 // Go prints codes in lower case with spaces: "manifest unknown".
-std::string spoken(std::string code) {
-  for (char& c : code) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    if (c == '_') c = ' ';
-  }
-  return code;
+std::string spoken(const std::string& code) {
+  std::string out = ascii_lower(code);
+  std::replace(out.begin(), out.end(), '_', ' ');
+  return out;
 }
 
-std::string told(const ApiAnswer& answer) {
+}  // namespace
+
+std::string answer_text(const ApiAnswer& answer) {
   const FirstError error = first_error(answer.body);
   if (error.code.empty()) return "the registry answered with status " + std::to_string(answer.status);
   return spoken(error.code) + (error.message.empty() ? "" : ": " + error.message);
 }
 
-}  // namespace
+bool is_refusal(const ApiAnswer& answer) {
+  const std::string code = error_code(answer);
+  return answer.status == 401 || answer.status == 403 || code == "DENIED" || code == "UNAUTHORIZED";
+}
+
+std::string login_hint(Client& client) {
+  std::string hint = client.authenticator().has_credential()
+                         ? "the credentials that were used may not do this"
+                         : "log in with: kasane login " + client.endpoint().credential_host;
+  for (const std::string& problem : client.authenticator().problems()) hint += "; " + problem;
+  return hint;
+}
 
 std::string error_code(const ApiAnswer& answer) { return first_error(answer.body).code; }
 
@@ -58,16 +70,11 @@ Error api_error(const ApiAnswer& answer, Client& client, const std::string& subj
                                                      subject.rfind('/') == std::string::npos
                                                  ? subject.find_last_of(":@")
                                                  : std::string::npos);
-  if (answer.status == 401 || answer.status == 403 || code == "DENIED" || code == "UNAUTHORIZED") {
-    std::string hint = client.authenticator().has_credential()
-                           ? "the credentials that were used may not do this"
-                           : "log in with: kasane login " + client.endpoint().credential_host;
-    for (const std::string& problem : client.authenticator().problems()) hint += "; " + problem;
+  if (is_refusal(answer))
     return Error(ErrorKind::kPermission, "pull access denied for " + name +
                                              ", repository does not exist or may require 'docker login': " +
-                                             told(answer))
-        .hint(std::move(hint));
-  }
+                                             answer_text(answer))
+        .hint(login_hint(client));
   if (answer.status == 429) {
     const std::string message = first_error(answer.body).message;
     return Error(ErrorKind::kNetwork,
@@ -75,12 +82,12 @@ Error api_error(const ApiAnswer& answer, Client& client, const std::string& subj
         .hint("wait, or log in: limits are higher for known users");
   }
   if (code == "NAME_UNKNOWN")
-    return Error(ErrorKind::kNotFound, "repository " + name + " not found: " + told(answer));
+    return Error(ErrorKind::kNotFound, "repository " + name + " not found: " + answer_text(answer));
   if (answer.status == 404)
     return Error(ErrorKind::kNotFound, "manifest for " + subject + " not found: " +
-                                           (code.empty() ? "manifest unknown" : told(answer)));
+                                           (code.empty() ? "manifest unknown" : answer_text(answer)));
   return Error(answer.status >= 500 || is_transient(answer.status) ? ErrorKind::kNetwork : ErrorKind::kInvalid,
-               told(answer));
+               answer_text(answer));
 }
 
 }  // namespace kasane::registry

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/base64.h"
+#include "base/text.h"
 #include "net/url.h"
 #include "oci/json.h"
 
@@ -12,23 +13,6 @@ namespace {
 constexpr uint64_t kMaxTokenBytes = 1u << 20;  // R2
 constexpr int64_t kMinSeconds = 60, kMaxSeconds = 86400;
 constexpr int kMaxRedirects = 3;
-
-std::string percent(std::string_view text) {
-  std::string out;
-  for (char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '-' || c == '.' || c == '_' || c == '~';
-    static constexpr char kHex[] = "0123456789ABCDEF";
-    if (plain) {
-      out += c;
-    } else {
-      out += '%';
-      out += kHex[static_cast<unsigned char>(c) >> 4];
-      out += kHex[static_cast<unsigned char>(c) & 15];
-    }
-  }
-  return out;
-}
 
 // The part of a host that one owner has: the last two labels, three below "co.uk" and the like.
 std::string site_of(const std::string& host) {
@@ -73,7 +57,7 @@ std::string join(const Scopes& scopes, std::string_view between) {
   std::string out;
   for (const std::string& scope : scopes) {
     if (!out.empty()) out += between;
-    out += percent(scope);
+    out += percent_encode(scope);
   }
   return out;
 }
@@ -244,9 +228,9 @@ Result<Authenticator::Token> Authenticator::fetch(const Challenge& challenge, co
   if (own && there && own->host == there->host) exchange.tls = options_.tls;
   int status = 0;
   if (with_credentials && !credential_->identity_token.empty()) {
-    std::string form = "grant_type=refresh_token&service=" + percent(service) +
+    std::string form = "grant_type=refresh_token&service=" + percent_encode(service) +
                        "&client_id=kasane&scope=" + join(scopes, "%20") +
-                       "&refresh_token=" + percent(credential_->identity_token);
+                       "&refresh_token=" + percent_encode(credential_->identity_token);
     exchange.url = realm;
     exchange.method = "POST";
     exchange.body = &form;
@@ -263,10 +247,10 @@ Result<Authenticator::Token> Authenticator::fetch(const Challenge& challenge, co
     exchange.headers.clear();
   }
   std::string url = realm + (realm.find('?') == std::string::npos ? "?" : "&");
-  if (!service.empty()) url += "service=" + percent(service) + "&";
-  for (const std::string& scope : scopes) url += "scope=" + percent(scope) + "&";
+  if (!service.empty()) url += "service=" + percent_encode(service) + "&";
+  for (const std::string& scope : scopes) url += "scope=" + percent_encode(scope) + "&";
   if (with_credentials && !credential_->username.empty()) {
-    url += "account=" + percent(credential_->username) + "&";
+    url += "account=" + percent_encode(credential_->username) + "&";
     if (options_.offline_token) url += "offline_token=true&client_id=kasane&";
     exchange.headers = {basic()};
   }

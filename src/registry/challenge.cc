@@ -1,18 +1,13 @@
 #include "registry/challenge.h"
 
+#include "base/text.h"
+
 namespace kasane::registry {
 namespace {
 
 bool is_token_char(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
          (c != '\0' && std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos);
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
 }
 
 class Parser {
@@ -28,7 +23,7 @@ class Parser {
       if (word.empty()) return error();
       skip_space();
       if (!out_open_ || !is_parameter()) {
-        out.push_back({lower(word), {}});
+        out.push_back({ascii_lower(word), {}});
         out_open_ = true;
         skip_token68();
         continue;
@@ -83,7 +78,7 @@ class Parser {
     } else {
       value = token();
     }
-    if (!out.parameters.emplace(lower(name), std::move(value)).second)
+    if (!out.parameters.emplace(ascii_lower(name), std::move(value)).second)
       return Error(ErrorKind::kInvalid, "the WWW-Authenticate header has the parameter " +
                                             name.substr(0, 40) + " twice");
     skip_space();

@@ -110,5 +110,10 @@ class Client {
 Error api_error(const ApiAnswer& answer, Client& client, const std::string& subject);
 // "code" of the first error of a body: "MANIFEST_UNKNOWN"; "".
 std::string error_code(const ApiAnswer& answer);
+// Code and message of the first one in the registry's words, or its status.
+std::string answer_text(const ApiAnswer& answer);
+// The registry wants other credentials, or none will do.
+bool is_refusal(const ApiAnswer& answer);
+std::string login_hint(Client& client);
 
 }  // namespace kasane::registry

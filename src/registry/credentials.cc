@@ -9,6 +9,7 @@
 
 #include "base/base64.h"
 #include "base/fd.h"
+#include "base/text.h"
 #include "oci/json.h"
 #include "registry/config_files.h"
 #include "registry/credential_helper.h"
@@ -19,15 +20,9 @@ namespace {
 constexpr std::string_view kHub = "docker.io";
 constexpr std::string_view kHubKey = "https://index.docker.io/v1/";
 
-std::string lower(std::string text) {
-  for (char& c : text)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return text;
-}
-
 // The host of an old key that is a URL or ends in an API version; "" for "host" and "host/path".
 std::string legacy_host(const std::string& key) {
-  std::string rest = lower(key);
+  std::string rest = ascii_lower(key);
   bool url = false;
   for (std::string_view scheme : {"https://", "http://"})
     if (rest.starts_with(scheme)) {

@@ -1,5 +1,7 @@
 // Telling manifests, indexes and what is neither apart.
+#include "base/text.h"
 #include "oci/json.h"
+#include "oci/manifest.h"
 #include "registry/repository.h"
 
 namespace kasane::registry {
@@ -8,17 +10,9 @@ namespace {
 std::string base_type(std::string text) {
   text = text.substr(0, text.find(';'));
   while (text.ends_with(' ')) text.pop_back();
-  for (char& c : text)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return text;
+  return ascii_lower(text);
 }
 
-bool is_manifest_type(const std::string& type) {
-  return type == oci::kMediaTypeManifest || type == oci::kDockerManifest;
-}
-bool is_index_type(const std::string& type) {
-  return type == oci::kMediaTypeIndex || type == oci::kDockerIndex;
-}
 
 }  // namespace
 
@@ -41,7 +35,7 @@ Result<Document> classify(std::string bytes, const std::string& content_type) {
                  "removed")
         .hint("push the image again with a tool that writes schema 2 or OCI manifests");
   const std::string header = base_type(content_type);
-  const bool telling = is_manifest_type(header) || is_index_type(header);
+  const bool telling = oci::is_manifest_type(header) || oci::is_index_type(header);
   if (telling && !out.media_type.empty() && header != out.media_type)
     return Error(ErrorKind::kInvalid, "ambiguous manifest: it is sent as " + header + " but calls itself " +
                                           out.media_type.substr(0, 200));
@@ -54,7 +48,7 @@ Result<Document> classify(std::string bytes, const std::string& content_type) {
                                               (out.media_type.empty() ? header : out.media_type.substr(0, 200)));
   if (out.media_type.empty()) out.media_type = telling ? header : "";
   if (out.media_type.empty()) out.media_type = out.is_index ? oci::kMediaTypeIndex : oci::kMediaTypeManifest;
-  if (out.is_index ? !is_index_type(out.media_type) : !is_manifest_type(out.media_type))
+  if (out.is_index ? !oci::is_index_type(out.media_type) : !oci::is_manifest_type(out.media_type))
     return Error(ErrorKind::kInvalid, "ambiguous manifest: its members are not those of " +
                                           out.media_type.substr(0, 200));
   out.digest = sha256(bytes);

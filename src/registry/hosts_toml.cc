@@ -1,25 +1,21 @@
 // containerd's hosts.toml, the certs.d folders of all three, and docker's daemon.json.
 #include <arpa/inet.h>
-#include <dirent.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <memory>
 
+#include "base/fd.h"
 #include "registry/config_files.h"
 #include "registry/toml.h"
 
 namespace kasane::registry {
 namespace {
 
+// What cannot be read counts as empty.
 std::vector<std::string> file_names(const std::string& folder) {
-  std::vector<std::string> out;
-  std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(folder.c_str()), &::closedir);
-  if (!dir) return out;
-  while (const dirent* entry = ::readdir(dir.get())) out.emplace_back(entry->d_name);
-  std::sort(out.begin(), out.end());
-  return out;
+  return list_directory(folder).value_or(std::vector<std::string>());
 }
 
 std::string absolute(const std::string& path, const std::string& folder) {

@@ -3,6 +3,8 @@
 #include <charconv>
 #include <chrono>
 
+#include "registry/repository.h"
+
 namespace kasane::registry {
 namespace {
 
@@ -76,16 +78,12 @@ ApiRequest Pusher::request(const std::string& method, const std::string& path) c
 
 // docker's words for a push that the registry does not take.
 Error Pusher::refused(const ApiAnswer& answer) {
-  Error told = api_error(answer, *client_, client_->endpoint().repository);
-  if (told.kind() != ErrorKind::kPermission) return told;
-  const std::string text = told.message();
-  constexpr std::string_view kLead = "may require 'docker login': ";
-  const size_t at = text.find(kLead);
-  std::string why = at == std::string::npos ? text : text.substr(at + kLead.size());
-  if (why.starts_with("the registry answered"))
+  if (!is_refusal(answer)) return api_error(answer, *client_, client_->endpoint().repository);
+  std::string why = answer_text(answer);
+  if (error_code(answer).empty())
     why = client_->authenticator().has_credential() ? "denied: requested access to the resource is denied"
                                                     : "no basic auth credentials";
-  return Error(ErrorKind::kPermission, std::move(why)).hint(told.hint_text());
+  return Error(ErrorKind::kPermission, std::move(why)).hint(login_hint(*client_));
 }
 
 Result<bool> Pusher::has_blob(const Sha256Digest& digest, const std::stop_token& stop) {
@@ -210,9 +208,7 @@ Result<void> Pusher::upload(const Sha256Digest& digest, uint64_t size, UploadSou
 
 Result<bool> Pusher::has_manifest(const std::string& tag, const Sha256Digest& digest, const std::stop_token& stop) {
   ApiRequest head = request("HEAD", "manifests/" + tag);
-  head.headers = {"Accept: application/vnd.docker.distribution.manifest.v2+json, "
-                  "application/vnd.docker.distribution.manifest.list.v2+json, "
-                  "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, */*"};
+  head.headers = {kAcceptManifests};
   const ApiAnswer answer = TRY(client_->send(head, stop));
   if (answer.status == 401 || answer.status == 403) return refused(answer);
   return good(answer) && answer.header("docker-content-digest") == digest.str();

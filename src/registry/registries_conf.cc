@@ -1,8 +1,8 @@
-#include <dirent.h>
 
 #include <algorithm>
 #include <memory>
 
+#include "base/fd.h"
 #include "registry/config_files.h"
 #include "registry/toml.h"
 
@@ -11,12 +11,8 @@ namespace {
 
 std::vector<std::string> drop_ins(const std::string& folder) {
   std::vector<std::string> out;
-  std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(folder.c_str()), &::closedir);
-  if (!dir) return out;
-  while (const dirent* entry = ::readdir(dir.get()))
-    if (std::string_view(entry->d_name).ends_with(".conf"))
-      out.push_back(folder + "/" + entry->d_name);
-  std::sort(out.begin(), out.end());
+  for (const std::string& name : list_directory(folder).value_or(std::vector<std::string>()))
+    if (name.ends_with(".conf")) out.push_back(folder + "/" + name);
   return out;
 }
 

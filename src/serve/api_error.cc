@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
 #include "oci/json.h"
-#include "serve/request_target.h"
 
 namespace kasane::serve {
 
@@ -34,7 +34,7 @@ void set_next_page(Response& response, std::string_view path, std::string_view n
                    std::string_view last, std::string_view more) {
   response.set("Link", fmt::format("<{}?{}{}last={}>; rel=\"next\"", path,
                                    n.empty() ? std::string() : fmt::format("n={}&", n), more,
-                                   percent_encode(last)));
+                                   percent_encode(last, "/:")));
 }
 
 }  // namespace kasane::serve

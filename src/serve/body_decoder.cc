@@ -2,18 +2,13 @@
 
 #include <algorithm>
 
+#include "base/text.h"
+
 namespace kasane::serve {
 namespace {
 
 constexpr unsigned kMaxDigits = 15;        // of a chunk size: fits in 60 bits
 constexpr size_t kMaxOverhead = 64u << 10;  // extensions and trailers of one body
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 bool is_control(char c) {
   auto byte = static_cast<unsigned char>(c);

@@ -38,11 +38,11 @@ Result<std::vector<std::pair<ContentDigest, std::string>>> digests_below(const s
     std::vector<std::string> folders{folder + "/" + algorithm};
     if (fanned) {
       std::vector<std::string> fans;
-      for (const std::string& fan : TRY(names_in(folders[0]))) fans.push_back(folders[0] + "/" + fan);
+      for (const std::string& fan : TRY(list_directory(folders[0]))) fans.push_back(folders[0] + "/" + fan);
       folders = std::move(fans);
     }
     for (const std::string& inner : folders)
-      for (const std::string& hex : TRY(names_in(inner)))
+      for (const std::string& hex : TRY(list_directory(inner)))
         if (auto digest = ContentDigest::parse(std::string(algorithm) + ":" + hex))
           out.emplace_back(std::move(*digest), inner + "/" + hex);
   }
@@ -109,7 +109,7 @@ class Collector {
       if (repository.manifests.contains(digest) && reached.insert(digest).second)
         queue.push_back(digest);
     };
-    for (const std::string& tag : TRY(names_in(layout_.tags(repository.name)))) {
+    for (const std::string& tag : TRY(list_directory(layout_.tags(repository.name)))) {
       std::string text = TRY(read_file(layout_.tag(repository.name, tag), 4096));
       while (!text.empty() && text.back() == '\n') text.pop_back();
       if (auto digest = ContentDigest::parse(text)) reach(*digest);
@@ -167,9 +167,9 @@ class Collector {
   Result<void> sweep_referrers(const Repository& repository) {
     const std::string folder = layout_.repository(repository.name) + "/_referrers";
     for (const char* algorithm : {"sha256", "sha512"})
-      for (const std::string& subject : TRY(names_in(folder + "/" + algorithm))) {
+      for (const std::string& subject : TRY(list_directory(folder + "/" + algorithm))) {
         const std::string list = folder + "/" + algorithm + "/" + subject;
-        for (const std::string& key : TRY(names_in(list))) {
+        for (const std::string& key : TRY(list_directory(list))) {
           std::string text = key;
           std::replace(text.begin(), text.end(), '-', ':');
           auto digest = ContentDigest::parse(text);
@@ -183,7 +183,7 @@ class Collector {
   }
 
   Result<void> sweep_uploads(const std::string& name) {
-    for (const std::string& id : TRY(names_in(layout_.uploads(name)))) {
+    for (const std::string& id : TRY(list_directory(layout_.uploads(name)))) {
       const std::string path = layout_.upload(name, id);
       auto facts = TRY(facts_of(path));
       if (!facts || facts->age < options_.upload_age.count()) continue;

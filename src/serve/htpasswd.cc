@@ -8,6 +8,7 @@
 
 #include "base/base64.h"
 #include "base/hash.h"
+#include "base/random.h"
 #include "serve/layout.h"
 
 namespace kasane::serve {

@@ -1,7 +1,5 @@
 #include "serve/layout.h"
 
-#include <dirent.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/hash.h"
+#include "base/random.h"
 
 namespace kasane::serve {
 namespace {
@@ -102,45 +101,6 @@ Result<bool> exists(const std::string& path) {
   if (::lstat(path.c_str(), &st) == 0) return true;
   if (errno == ENOENT || errno == ENOTDIR) return false;
   return Error::from_errno(errno, "stat " + path);
-}
-
-Result<std::vector<std::string>> names_in(const std::string& path) {
-  std::vector<std::string> names;
-  auto close = [](DIR* open) { ::closedir(open); };
-  std::unique_ptr<DIR, decltype(close)> dir(::opendir(path.c_str()), close);
-  if (!dir) {
-    if (errno == ENOENT || errno == ENOTDIR) return names;
-    return Error::from_errno(errno, "read directory " + path);
-  }
-  for (;;) {
-    errno = 0;
-    dirent* entry = ::readdir(dir.get());
-    if (!entry) {
-      if (errno != 0) return Error::from_errno(errno, "read directory " + path);
-      break;
-    }
-    std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-Result<std::optional<std::string>> read_if_there(const std::string& path, uint64_t max_bytes) {
-  auto text = read_file(path, max_bytes);
-  if (text) return std::optional<std::string>(std::move(*text));
-  if (text.error().errno_value() == ENOENT || text.error().errno_value() == ENOTDIR)
-    return std::optional<std::string>();
-  return std::move(text.error());
-}
-
-std::string random_hex(size_t bytes) {
-  std::vector<uint8_t> raw(bytes);
-  for (size_t done = 0; done < bytes;) {
-    ssize_t n = ::getrandom(raw.data() + done, bytes - done, 0);
-    if (n > 0) done += static_cast<size_t>(n);
-  }
-  return to_hex(raw);
 }
 
 }  // namespace kasane::serve

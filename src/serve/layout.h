@@ -64,10 +64,5 @@ Result<void> publish_written(int fd, const std::string& from, const std::string&
 Result<bool> remove_durably(const std::string& path);
 // False when there is no such file; other failures are errors.
 Result<bool> exists(const std::string& path);
-// Names in a directory, sorted; none when there is no such directory.
-Result<std::vector<std::string>> names_in(const std::string& path);
-// Content of a small file, or nothing when it is not there.
-Result<std::optional<std::string>> read_if_there(const std::string& path, uint64_t max_bytes);
-std::string random_hex(size_t bytes);
 
 }  // namespace kasane::serve

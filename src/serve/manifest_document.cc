@@ -22,13 +22,6 @@ constexpr std::string_view kDescriptorKeys[] = {
 
 Error invalid(std::string message) { return Error(ErrorKind::kInvalid, std::move(message)); }
 
-bool is_image(std::string_view type) {
-  return type == oci::kMediaTypeManifest || type == oci::kDockerManifest;
-}
-bool is_index(std::string_view type) {
-  return type == oci::kMediaTypeIndex || type == oci::kDockerIndex;
-}
-
 // Layers that a registry need not hold (image-spec layer.md, docker's foreign layers).
 bool is_non_distributable(std::string_view type) {
   return type.starts_with("application/vnd.oci.image.layer.nondistributable.") ||
@@ -95,7 +88,7 @@ Result<std::string> agreed_type(const JsonReader& in, std::string_view content_t
                                embedded, stated));
   std::string type = embedded.empty() ? std::string(stated) : embedded;
   if (type.empty()) return invalid("manifest: neither Content-Type nor mediaType says what it is");
-  if (!is_image(type) && !is_index(type))
+  if (!oci::is_manifest_type(type) && !oci::is_index_type(type))
     return Error(ErrorKind::kUnsupported,
                  fmt::format("manifest: \"{}\" is no type of manifest that is kept here", type));
   return type;
@@ -125,9 +118,9 @@ Result<ManifestDocument> ManifestDocument::parse(std::string_view bytes,
   JsonReader in(document, kWhat);
   ManifestDocument out;
   out.media_type = TRY(agreed_type(in, content_type));
-  TRY(check_shape(document, is_index(out.media_type)));
+  TRY(check_shape(document, oci::is_index_type(out.media_type)));
   TRY(in.get("artifactType", out.artifact_type));
-  if (is_index(out.media_type)) {
+  if (oci::is_index_type(out.media_type)) {
     TRY(add_list(in, "manifests", true, out));
   } else {
     const Json* config = TRY(in.object("config"));

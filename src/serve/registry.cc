@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/text.h"
 #include "oci/json.h"
 #include "oci/manifest.h"
 #include "serve/api_error.h"
@@ -214,7 +215,7 @@ Registry::Answer Registry::referrers(const Call& call) {
   if (wanted) response.set("OCI-Filters-Applied", "artifactType");
   if (more)
     set_next_page(response, "/v2/" + call.route.name + "/referrers/" + call.route.reference, "",
-                  last_key, wanted ? "artifactType=" + percent_encode(*wanted) + "&" : "");
+                  last_key, wanted ? "artifactType=" + percent_encode(*wanted, "/:") + "&" : "");
   return response;
 }
 

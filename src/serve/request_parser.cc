@@ -6,18 +6,13 @@
 #include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/parser.hpp>
 
+#include "base/text.h"
+
 namespace kasane::serve {
 namespace {
 
 namespace http = boost::beast::http;
 namespace asio = boost::asio;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
 
 // Why the raw bytes of a head are refused, or "".
 std::string_view raw_problem(std::string_view head) {
@@ -51,7 +46,7 @@ std::optional<BadRequest> check_fields(const Request& request, unsigned version)
     }
     if (name == "transfer-encoding") {
       ++counts.transfer_encoding;
-      if (lower(value) != "chunked") return BadRequest{501, "only the chunked coding is known"};
+      if (ascii_lower(value) != "chunked") return BadRequest{501, "only the chunked coding is known"};
     }
   }
   if (version == 11 && counts.host != 1) return BadRequest{400, "there must be one Host field"};
@@ -98,7 +93,7 @@ ParsedHead parse_head(std::string_view head) {
   out.request.method = std::string(message.method_string());
   out.request.target = std::string(message.target());
   for (const auto& field : message.base())
-    out.request.headers.emplace_back(lower(std::string_view(field.name_string())),
+    out.request.headers.emplace_back(ascii_lower(std::string_view(field.name_string())),
                                      std::string(field.value()));
   if (message.version() != 10 && message.version() != 11)
     return refuse(505, "HTTP/1.0 and 1.1 are spoken here");
@@ -112,7 +107,7 @@ ParsedHead parse_head(std::string_view head) {
     out.request.content_length = *length;
   out.request.has_body = out.chunked || out.request.content_length.value_or(0) > 0;
   if (const std::string* expect = out.request.header("expect")) {
-    if (lower(*expect) != "100-continue") return refuse(417, "unknown expectation");
+    if (ascii_lower(*expect) != "100-continue") return refuse(417, "unknown expectation");
     out.expects_continue = message.version() == 11;
   }
   return out;

@@ -1,15 +1,27 @@
 #include "serve/request_target.h"
 
+#include <algorithm>
+
+#include "base/text.h"
 #include "oci/reference.h"
 
 namespace kasane::serve {
 namespace {
 
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
+constexpr std::string_view kNul("\0", 1);
+
+// No NUL goes on from here, whichever way it was written.
+std::optional<std::string> decode(std::string_view text) {
+  std::optional<std::string> out = percent_decode(text);
+  if (out && out->find(kNul) != std::string::npos) out.reset();
+  return out;
+}
+
+// '+' is a space in query strings only.
+std::optional<std::string> decode_query(std::string_view text) {
+  std::string spaced(text);
+  std::replace(spaced.begin(), spaced.end(), '+', ' ');
+  return decode(spaced);
 }
 
 Query parse_query(std::string_view text) {
@@ -20,9 +32,9 @@ Query parse_query(std::string_view text) {
     text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
     if (item.empty()) continue;
     size_t equals = item.find('=');
-    auto name = percent_decode(item.substr(0, equals), true);
-    auto value = percent_decode(
-        equals == std::string_view::npos ? std::string_view() : item.substr(equals + 1), true);
+    auto name = decode_query(item.substr(0, equals));
+    auto value = decode_query(
+        equals == std::string_view::npos ? std::string_view() : item.substr(equals + 1));
     if (name && value) out.emplace_back(std::move(*name), std::move(*value));
   }
   return out;
@@ -67,45 +79,11 @@ const std::string* find_parameter(const Query& query, std::string_view name) {
   return nullptr;
 }
 
-std::optional<std::string> percent_decode(std::string_view text, bool plus_is_space) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    char c = text[i];
-    if (c == '%') {
-      int high = i + 2 < text.size() ? hex_value(text[i + 1]) : -1;
-      int low = i + 2 < text.size() ? hex_value(text[i + 2]) : -1;
-      if (high < 0 || low < 0) return std::nullopt;
-      c = static_cast<char>(high << 4 | low);
-      i += 2;
-    } else if (c == '+' && plus_is_space) {
-      c = ' ';
-    }
-    if (c == '\0') return std::nullopt;
-    out += c;
-  }
-  return out;
-}
-
-std::string percent_encode(std::string_view text) {
-  static constexpr char kDigits[] = "0123456789ABCDEF";
-  std::string out;
-  for (char c : text) {
-    auto byte = static_cast<unsigned char>(c);
-    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                 c == '-' || c == '.' || c == '_' || c == '~' || c == '/' || c == ':';
-    if (plain)
-      out += c;
-    else
-      out += std::string("%") + kDigits[byte >> 4] + kDigits[byte & 15];
-  }
-  return out;
-}
-
 Route parse_target(std::string_view target) {
   Route out;
   size_t question = target.find('?');
   if (question != std::string_view::npos) out.query = parse_query(target.substr(question + 1));
-  auto path = percent_decode(target.substr(0, question), false);
+  auto path = decode(target.substr(0, question));
   if (!path) return out;
   if (*path == "/v2" || *path == "/v2/") {
     out.kind = Route::Kind::kBase;

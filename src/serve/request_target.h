@@ -35,9 +35,4 @@ struct Route {
 
 Route parse_target(std::string_view target);
 
-// %XX decoding; nothing for a broken escape or a NUL. '+' is a space in query strings only.
-std::optional<std::string> percent_decode(std::string_view text, bool plus_is_space);
-// For a value in a URL that we write.
-std::string percent_encode(std::string_view text);
-
 }  // namespace kasane::serve

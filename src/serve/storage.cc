@@ -43,7 +43,7 @@ void keep_young(const std::string& path) {
 
 // What a server that died left in tmp/. Nobody else writes while lock.serve is held.
 Result<void> sweep_temporary(const Layout& layout) {
-  for (const std::string& name : TRY(names_in(layout.temporary())))
+  for (const std::string& name : TRY(list_directory(layout.temporary())))
     ::unlink((layout.temporary() + "/" + name).c_str());
   return {};
 }
@@ -51,7 +51,7 @@ Result<void> sweep_temporary(const Layout& layout) {
 // A folder with other things in it is a mistyped --root, and must not be filled.
 Result<void> refuse_foreign_folder(const Layout& layout) {
   if (TRY(exists(layout.serve_lock()))) return {};
-  std::vector<std::string> names = TRY(names_in(layout.root()));
+  std::vector<std::string> names = TRY(list_directory(layout.root()));
   if (names.empty()) return {};
   return Error(ErrorKind::kConflict, "the folder " + layout.root() + " holds other files (" +
                                          names.front() + ", ...) and is not a registry's")

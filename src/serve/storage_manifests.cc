@@ -108,14 +108,14 @@ Result<bool> Storage::has_repository(const std::string& name) {
 }
 
 Result<std::vector<std::string>> Storage::tags(const std::string& name) {
-  return names_in(layout_.tags(name));
+  return list_directory(layout_.tags(name));
 }
 
 Result<std::vector<Storage::Referrer>> Storage::referrers(const std::string& name,
                                                           const ContentDigest& subject) {
   const std::string folder = layout_.referrers(name, subject);
   std::vector<Referrer> out;
-  for (const std::string& key : TRY(names_in(folder))) {
+  for (const std::string& key : TRY(list_directory(folder))) {
     std::string text = key;
     std::replace(text.begin(), text.end(), '-', ':');
     auto digest = ContentDigest::parse(text);
@@ -132,7 +132,7 @@ Result<void> walk_repositories(const std::string& folder, const std::string& pre
                                std::vector<std::string>& out) {
   bool is_repository = false;
   std::vector<std::string> children;
-  for (std::string& name : TRY(names_in(folder))) {
+  for (std::string& name : TRY(list_directory(folder))) {
     if (name.starts_with('_'))
       is_repository = true;
     else

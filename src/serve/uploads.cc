@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <chrono>
 
+#include "base/random.h"
 #include "serve/storage.h"
 #include "serve/upload_state.h"
 

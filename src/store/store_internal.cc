@@ -1,7 +1,6 @@
 #include "store/store_internal.h"
 
 #include <dirent.h>
-#include <sys/random.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -9,6 +8,7 @@
 #include <span>
 
 #include "base/hash.h"
+#include "base/random.h"
 
 namespace kasane::store {
 
@@ -18,32 +18,7 @@ int64_t now_ns() {
   return static_cast<int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
 }
 
-std::string random_name() {
-  uint8_t bytes[8];
-  while (::getrandom(bytes, sizeof bytes, 0) != sizeof bytes) {
-  }
-  return to_hex(bytes);
-}
-
-Result<std::vector<std::string>> list_directory(const std::string& path) {
-  std::vector<std::string> names;
-  DIR* dir = ::opendir(path.c_str());
-  if (!dir) {
-    if (errno == ENOENT) return names;
-    return Error::from_errno(errno, "read directory " + path);
-  }
-  errno = 0;
-  while (dirent* entry = ::readdir(dir)) {
-    std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(std::move(name));
-    errno = 0;
-  }
-  int failure = errno;
-  ::closedir(dir);
-  if (failure != 0) return Error::from_errno(failure, "read directory " + path);
-  std::sort(names.begin(), names.end());
-  return names;
-}
+std::string random_name() { return random_hex(8); }
 
 Error with_space_hint(Error error) {
   if (error.kind() != ErrorKind::kNoSpace) return error;

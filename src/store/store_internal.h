@@ -12,8 +12,6 @@ namespace kasane::store {
 int64_t now_ns();           // wall clock, nanoseconds since the epoch
 std::string random_name();  // 16 hex digits
 
-// Names in a directory without "." and "..", sorted; empty when there is no directory.
-Result<std::vector<std::string>> list_directory(const std::string& path);
 
 // Adds the way out to a kNoSpace error; others pass unchanged.
 Error with_space_hint(Error error);

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/base64.h"
+#include "base/text.h"
 
 namespace kasane::tar {
 namespace {
@@ -93,30 +94,6 @@ Result<Timespec> time_value(const Record& record) {
   return *value;
 }
 
-// "%41" → "A"; libarchive encodes what is not a graphic ASCII byte, '%' and '='.
-std::optional<std::string> decode_url(std::string_view text) {
-  auto hex = [](char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return -1;
-  };
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out += text[i];
-      continue;
-    }
-    if (i + 2 >= text.size()) return std::nullopt;
-    const int high = hex(text[i + 1]);
-    const int low = hex(text[i + 2]);
-    if (high < 0 || low < 0) return std::nullopt;
-    out += static_cast<char>(high << 4 | low);
-    i += 2;
-  }
-  return out;
-}
-
 Result<void> add_xattr(const Record& record, std::string name, std::string value,
                        const ReaderLimits& limits, PaxHeader& header) {
   if (name.empty() || name.size() > 255 || name.find('\0') != std::string::npos)
@@ -200,7 +177,7 @@ Result<void> set_record(const Record& record, const ReaderLimits& limits, PaxHea
     TRY(add_xattr(record, decode_xattr_key(key.substr(kSchily.size())), std::string(record.value),
                   limits, header));
   } else if (key.starts_with(kLibarchive)) {
-    std::optional<std::string> name = decode_url(key.substr(kLibarchive.size()));
+    std::optional<std::string> name = percent_decode(key.substr(kLibarchive.size()));
     std::optional<std::string> value = decode_base64(record.value, Padding::kOptional);
     if (!name || !value) return bad_value(record);
     TRY(add_xattr(record, std::move(*name), std::move(*value), limits, header));

@@ -117,10 +117,6 @@ std::string name_of(const oci::Descriptor& descriptor) {
   return bare_tag ? std::string() : name->second;
 }
 
-bool is_index(const oci::Descriptor& descriptor) {
-  return descriptor.media_type == oci::kMediaTypeIndex || descriptor.media_type == oci::kDockerIndex;
-}
-
 // How well a platform serves one that was asked for; 0: not at all.
 int fitness(const std::optional<oci::Platform>& offered, const oci::Platform& wanted) {
   if (!offered) return 1;
@@ -132,7 +128,7 @@ int fitness(const std::optional<oci::Platform>& offered, const oci::Platform& wa
 // The manifest for a platform below a descriptor; nullopt when an index has none.
 Result<std::optional<oci::Descriptor>> choose_manifest(ArchiveView& archive, oci::Descriptor descriptor,
                                                        const oci::Platform& platform) {
-  for (int depth = 0; is_index(descriptor); ++depth) {
+  for (int depth = 0; oci::is_index_type(descriptor.media_type); ++depth) {
     if (depth >= kMaxIndexDepth) return Error(ErrorKind::kLimit, "image indexes are nested too deeply");
     oci::Index index = TRY(oci::Index::parse(TRY(required(archive, blob_path(descriptor.digest)))));
     if (index.manifests.size() > kMaxManifests)

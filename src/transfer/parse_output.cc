@@ -7,6 +7,7 @@
 #include <functional>
 #include <span>
 
+#include "base/text.h"
 #include "oci/reference.h"
 #include "transfer/outputs.h"
 
@@ -89,10 +90,7 @@ std::string lower_trimmed(std::string_view text) {
   const auto space = [](char c) { return c == ' ' || (c >= '\t' && c <= '\r'); };
   while (!text.empty() && space(text.front())) text.remove_prefix(1);
   while (!text.empty() && space(text.back())) text.remove_suffix(1);
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
+  return ascii_lower(text);
 }
 
 // Go's strconv.ParseBool.

@@ -101,14 +101,13 @@ struct Outgoing {
   bool kept = false;         // the manifest came with the image
 };
 
-Result<Outgoing> read_image(store::Store& store, const Sha256Digest& id, const PushOptions& options) {
+Result<Outgoing> read_image(store::Store& store, const Sha256Digest& id) {
   Outgoing out;
   out.id = id;
   out.config_json = TRY(store.image_config(id));
   const oci::ImageConfig config = TRY(oci::ImageConfig::parse(out.config_json));
   out.platform = oci::Platform{config.os, config.architecture, config.variant, config.os_version}.normalized();
   out.diff_ids = config.diff_ids;
-  (void)options;
   if (std::optional<std::string> manifest = TRY(store.image_manifest(id))) {
     oci::Manifest parsed = TRY(oci::Manifest::parse(*manifest));
     out.kept = parsed.layers.size() == out.diff_ids.size();
@@ -354,8 +353,8 @@ Result<Pushed> push(store::Store& store, registry::Pusher& pusher, const oci::Re
     platforms.clear();
   }
   std::vector<Outgoing> images;
-  if (platforms.empty()) images.push_back(TRY(read_image(store, *image, options)));
-  for (const auto& [platform, id] : platforms) images.push_back(TRY(read_image(store, id, options)));
+  if (platforms.empty()) images.push_back(TRY(read_image(store, *image)));
+  for (const auto& [platform, id] : platforms) images.push_back(TRY(read_image(store, id)));
   Push work(store, pusher, reference, options, events, stop);
   const Pushed pushed = TRY(work.run(std::move(images), !platforms.empty()));
   TRY(store.tag(*image, reference.name() + "@" + pushed.digest.str()));

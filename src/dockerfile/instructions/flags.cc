@@ -1,4 +1,5 @@
 #include "base/diagnostic.h"
+#include "base/text.h"
 #include "dockerfile/instructions/instructions.h"
 #include "dockerfile/unicode.h"
 
@@ -44,7 +45,7 @@ Result<> FlagSet::check_value(const Flag& flag, Kind kind) {
   bool missing = kind == Kind::kBool ? flag.value && flag.value->empty() : !flag.value;
   if (missing) return flag_error("missing a value on flag: --" + flag.name, flag);
   if (kind == Kind::kBool && flag.value) {
-    std::string lower = to_lower(*flag.value);
+    std::string lower = ascii_lower(*flag.value);
     if (lower != "true" && lower != "false")
       return flag_error("expecting boolean value for flag --" + flag.name + ", not: " + *flag.value,
                         flag);
@@ -68,7 +69,7 @@ Result<FlagSet> FlagSet::parse(const Node& node, const std::vector<Known>& known
       return flag_error("duplicate flag specified: --" + flag.name, flag);
     TRY(check_value(flag, match->kind));
     std::string value = flag.value.value_or("true");
-    if (match->kind == Kind::kBool) value = to_lower(value);
+    if (match->kind == Kind::kBool) value = ascii_lower(value);
     out.values_[flag.name].push_back({std::move(value), value_span(flag)});
   }
   return out;

@@ -1,4 +1,5 @@
 #include "dockerfile/instructions/instructions.h"
+#include "base/text.h"
 #include "dockerfile/unicode.h"
 
 namespace kasane::dockerfile {
@@ -20,8 +21,8 @@ bool is_stage_name(std::string_view name) {
 Result<From> parse_from(const Node& node) {
   const std::vector<Word>& args = node.args;
   From out;
-  if (args.size() == 3 && to_lower(args[1].text) == "as") {
-    if (!is_stage_name(to_lower(args[2].text)))
+  if (args.size() == 3 && ascii_lower(args[1].text) == "as") {
+    if (!is_stage_name(ascii_lower(args[2].text)))
       return Error(ErrorKind::kInvalid, "invalid name for build stage: " + quote(args[2].text) +
                                             ", name can't start with a number or contain symbols")
           .at(args[2].span);

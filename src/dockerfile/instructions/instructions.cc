@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "base/text.h"
 #include "dockerfile/unicode.h"
 
 namespace kasane::dockerfile {
@@ -40,9 +41,9 @@ Error unknown_instruction(const Node& node) {
   constexpr size_t kShown = 80;  // a binary file has no keywords, only one long word
   std::string written = node.keyword.text.substr(0, kShown);
   std::string near = suggestion(to_upper(written), names);
-  if (!near.empty() && written == to_lower(written)) {
+  if (!near.empty() && written == ascii_lower(written)) {
     constexpr size_t kPrefix = sizeof(" (did you mean ") - 1;
-    near = near.substr(0, kPrefix) + to_lower(near.substr(kPrefix));
+    near = near.substr(0, kPrefix) + ascii_lower(near.substr(kPrefix));
   }
   return Error(ErrorKind::kInvalid, "unknown instruction: " + written + near).at(node.keyword.span);
 }

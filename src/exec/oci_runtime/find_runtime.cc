@@ -1,8 +1,5 @@
 #include "exec/oci_runtime/find_runtime.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <string_view>
@@ -15,26 +12,6 @@ namespace {
 constexpr std::string_view kSystemPath =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr const char* kPreferred[] = {"crun", "runc"};
-
-bool is_program(const std::string& path) {
-  struct stat st;
-  return ::stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode) &&
-         ::access(path.c_str(), X_OK) == 0;
-}
-
-// A relative directory of PATH would let a build context bring its own runtime.
-std::string find_in(std::string_view directories, const std::string& name) {
-  while (!directories.empty()) {
-    size_t end = directories.find(':');
-    std::string_view directory = directories.substr(0, end);
-    directories =
-        end == std::string_view::npos ? std::string_view() : directories.substr(end + 1);
-    if (!directory.starts_with('/')) continue;
-    std::string path = std::string(directory) + "/" + name;
-    if (is_program(path)) return path;
-  }
-  return "";
-}
 
 RuntimeKind kind_of(std::string_view text) {
   if (text.starts_with("crun")) return RuntimeKind::kCrun;
@@ -62,8 +39,8 @@ Result<Runtime> find_runtime(const std::string& name) {
     return Runtime{kind_of_program(path), path};
   }
   const char* search = std::getenv("PATH");
-  std::string path = find_in(search != nullptr ? search : "", name);
-  if (path.empty()) path = find_in(kSystemPath, name);
+  std::string path = find_program(name, search != nullptr ? search : "");
+  if (path.empty()) path = find_program(name, kSystemPath);
   if (path.empty())
     return Error(ErrorKind::kNotFound, "the OCI runtime " + name + " is not installed")
         .hint("install the package " + name + ", name another one with --runtime, or use the "

@@ -296,12 +296,6 @@ class Pump {
 
 }  // namespace
 
-Result<Pipe> make_pipe() {
-  int fds[2];
-  if (::pipe2(fds, O_CLOEXEC) != 0) return Error::from_errno(errno, "create a pipe for RUN");
-  return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
-}
-
 Result<Channel> open_channel(const RunSpec& spec) {
   Channel channel;
   channel.out = TRY(make_pipe());

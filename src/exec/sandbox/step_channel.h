@@ -11,13 +11,6 @@
 
 namespace kasane::exec {
 
-struct Pipe {
-  UniqueFd read_end;
-  UniqueFd write_end;
-};
-// Close-on-exec at both ends.
-Result<Pipe> make_pipe();
-
 // One per run; its descriptors close with it. Used by one thread.
 struct Channel {
   Pipe out, err, status;

@@ -182,16 +182,6 @@ bool concerns_storage(const StatusMessage& message) {
   return action != "become" && action != "make private" && action != "mount new";
 }
 
-struct Pipe {
-  UniqueFd read_end, write_end;
-};
-
-Result<Pipe> make_pipe() {
-  int fds[2];
-  if (::pipe2(fds, O_CLOEXEC) != 0) return Error::from_errno(errno, "pipe");
-  return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
-}
-
 Result<ProbeOutcome> run_probe(ProbePlan& plan, const IdMaps& maps) {
   Pipe status = TRY(make_pipe()), go = TRY(make_pipe());
   plan.status_fd = status.write_end.get();
