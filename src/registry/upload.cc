@@ -1,8 +1,9 @@
 #include "registry/upload.h"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
+
+#include "base/text.h"
 
 namespace kasane::registry {
 namespace {
@@ -21,16 +22,9 @@ std::string with_digest(const std::string& url, const Sha256Digest& digest) {
 uint64_t received(std::string range) {
   if (range.starts_with("bytes=")) range.erase(0, 6);
   const size_t dash = range.find('-');
-  uint64_t last = 0;
   if (dash == std::string::npos) return 0;
-  const auto [end, error] = std::from_chars(range.data() + dash + 1, range.data() + range.size(), last);
-  return error == std::errc() && last > 0 && last < UINT64_MAX ? last + 1 : 0;
-}
-
-uint64_t number_or_zero(const std::string& text) {
-  uint64_t out = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  return error == std::errc() && end == text.data() + text.size() ? out : 0;
+  const uint64_t last = parse_uint(std::string_view(range).substr(dash + 1)).value_or(0);
+  return last > 0 && last < UINT64_MAX ? last + 1 : 0;
 }
 
 // Tells the progress, counts, and ends after `limit` bytes.
@@ -109,7 +103,7 @@ Result<void> Upload::begin() {
   if (!good(answer)) return push_refused(answer, client_);
   if (answer.location.empty())
     return Error(ErrorKind::kInvalid, "the registry accepted an upload but did not say where it goes (no Location)");
-  min_chunk_ = number_or_zero(answer.header("oci-chunk-min-length"));
+  min_chunk_ = parse_uint(answer.header("oci-chunk-min-length")).value_or(0);
   session_ = Session{answer.location, 0};
   continued_ = false;
   remember(session_->url);
@@ -123,7 +117,7 @@ Result<void> Upload::resume(const std::string& url) {
   if (!good(answer)) return {};
   Session out{answer.location.empty() ? url : answer.location, received(answer.header("range"))};
   if (end_ && out.offset > end_->size) return {};
-  min_chunk_ = std::max(min_chunk_, number_or_zero(answer.header("oci-chunk-min-length")));
+  min_chunk_ = std::max(min_chunk_, parse_uint(answer.header("oci-chunk-min-length")).value_or(0));
   continued_ = continued_ || out.offset > 0;
   session_ = std::move(out);
   return {};

@@ -283,10 +283,13 @@ class FakePushTest(PushTestCase):
             if handler.command != "PATCH" or arrived:
                 return False
             session = handler.parts.path.rpartition("/")[2]
+            self.assertEqual("chunked", handler.headers["Transfer-Encoding"], "sent while it is compressed")
             while len(self.registry.uploads[session]) < 5_000_000:
-                self.registry.uploads[session] += handler.rfile.read(100_000)
+                size = int(handler.rfile.readline(), 16)
+                self.registry.uploads[session] += handler.rfile.read(size)
+                handler.rfile.readline()
             arrived.append(len(self.registry.uploads[session]))
-            time.sleep(1.5)
+            time.sleep(1.5)  # the client is killed now
             handler.close_connection = True
             return True
         self.registry.hooks = [slow]
