@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "cli/context.h"
@@ -10,6 +11,9 @@
 namespace kasane::cli {
 
 registry::Surroundings surroundings_of(Context& context);
+
+// For FlagSpec::check of --platform: os/arch[/variant].
+std::optional<std::string> check_platform(std::string_view value);
 
 // docker's progress of layers: one line per change, or on a terminal one line per layer that is
 // drawn again. Results go to standard output, as docker's. Used by one thread at a time.
