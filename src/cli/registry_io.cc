@@ -32,6 +32,11 @@ std::optional<std::string> check_platform(std::string_view value) {
   return platform.error().message();
 }
 
+std::optional<std::string> check_json(std::string_view value) {
+  if (value == "json") return std::nullopt;
+  return "must be json";
+}
+
 void LayerLines::draw(const std::string& id, const std::string& text) {
   if (!context_.streams.out_is_terminal) {
     context_.out(fmt::format("{}: {}\n", id, text));

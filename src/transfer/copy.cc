@@ -104,30 +104,6 @@ std::string platforms_in(const oci::Index& index) {
   return out.empty() ? "no platforms" : out.substr(0, 500);
 }
 
-// Down to the image of exactly that platform.
-Result<registry::Document> choose(ImageSource& source, registry::Document document, const oci::Platform& platform,
-                                  const std::stop_token& stop) {
-  const bool single = !document.is_index;
-  for (int depth = 0; document.is_index; ++depth) {
-    if (depth >= kMaxIndexDepth) return Error(ErrorKind::kLimit, "image indexes are nested too deeply");
-    const oci::Index index = TRY(oci::Index::parse(document.bytes));
-    const oci::Descriptor* entry = oci::choose_platform(index.manifests, platform, true);
-    if (!entry)
-      return Error(ErrorKind::kNotFound, "no matching manifest for " + platform.str() + " in the manifest list entries")
-          .hint("the index has: " + platforms_in(index));
-    registry::Document next = TRY(source.document(*entry, stop));
-    TRY(Planner::check_entry(*entry, next));
-    document = std::move(next);
-  }
-  if (!single) return document;
-  const oci::Manifest manifest = TRY(oci::Manifest::parse(document.bytes));
-  const oci::ImageConfig config = TRY(oci::ImageConfig::parse(TRY(read_small_blob(source, manifest.config, stop))));
-  const oci::Platform own = oci::Platform{config.os, config.architecture, config.variant, ""}.normalized();
-  if (own != platform)
-    return Error(ErrorKind::kNotFound, "the image is for " + own.str() + ", not for " + platform.str());
-  return document;
-}
-
 std::string with_tag(const Location& location, const std::string& tag) {
   if (tag.empty() || location.is_named()) return location.text;
   return location.text + ":" + tag;
@@ -208,7 +184,7 @@ class Copy {
     const std::string shown = with_tag(job_.source, name);
     registry::Document top = TRY_CONTEXT(source_->top(name, stop_), shown);
     if (job_.options.platform)
-      top = TRY_CONTEXT(choose(*source_, std::move(top), job_.options.platform->normalized(), stop_), shown);
+      top = TRY_CONTEXT(choose_image(*source_, std::move(top), *job_.options.platform, stop_), shown);
     PlannedName target = name_of(name);
     CopiedImage image;
     image.source = shown;
@@ -250,6 +226,30 @@ Result<std::string> read_small_blob(ImageSource& source, const oci::Descriptor& 
   SmallTarget target(descriptor.digest);
   TRY_CONTEXT(source.fetch(descriptor, target, stop), "blob " + descriptor.digest);
   return std::move(target.text);
+}
+
+Result<registry::Document> choose_image(ImageSource& source, registry::Document document, const oci::Platform& wanted,
+                                        const std::stop_token& stop) {
+  const oci::Platform platform = wanted.normalized();
+  const bool single = !document.is_index;
+  for (int depth = 0; document.is_index; ++depth) {
+    if (depth >= kMaxIndexDepth) return Error(ErrorKind::kLimit, "image indexes are nested too deeply");
+    const oci::Index index = TRY(oci::Index::parse(document.bytes));
+    const oci::Descriptor* entry = oci::choose_platform(index.manifests, platform, true);
+    if (!entry)
+      return Error(ErrorKind::kNotFound, "no matching manifest for " + platform.str() + " in the manifest list entries")
+          .hint("the index has: " + platforms_in(index));
+    registry::Document next = TRY(source.document(*entry, stop));
+    TRY(Planner::check_entry(*entry, next));
+    document = std::move(next);
+  }
+  if (!single) return document;
+  const oci::Manifest manifest = TRY(oci::Manifest::parse(document.bytes));
+  const oci::ImageConfig config = TRY(oci::ImageConfig::parse(TRY(read_small_blob(source, manifest.config, stop))));
+  const oci::Platform own = oci::Platform{config.os, config.architecture, config.variant, ""}.normalized();
+  if (own != platform)
+    return Error(ErrorKind::kNotFound, "the image is for " + own.str() + ", not for " + platform.str());
+  return document;
 }
 
 Result<CopyPlan> plan_copy(ImageSource& source, registry::Document top, const std::stop_token& stop) {

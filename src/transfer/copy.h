@@ -43,6 +43,10 @@ struct CopyJob {
 // kInvalid when the names do not fit together, kNotFound, kCorrupt, and the errors of both sides.
 Result<CopyResult> copy_images(const CopyJob& job, const std::stop_token& stop);
 
+// Down to the image of exactly that platform. kNotFound tells which there are.
+Result<registry::Document> choose_image(ImageSource& source, registry::Document document,
+                                        const oci::Platform& platform, const std::stop_token& stop);
+
 // All documents that `top` leads to; the plan has no name yet.
 Result<CopyPlan> plan_copy(ImageSource& source, registry::Document top, const std::stop_token& stop);
 

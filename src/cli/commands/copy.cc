@@ -11,11 +11,6 @@
 namespace kasane::cli {
 namespace {
 
-std::optional<std::string> check_format(std::string_view value) {
-  if (value == "json") return std::nullopt;
-  return "must be json";
-}
-
 std::string as_json(const transfer::CopyResult& result) {
   std::vector<oci::Json> images;
   for (const transfer::CopiedImage& image : result.images)
@@ -67,11 +62,7 @@ Result<int> run_copy(Context& context, const Arguments& arguments) {
 
 constexpr FlagSpec kFlags[] = {
     {.name = "all-tags", .shorthand = 'a', .help = "Copy every tag of SRC; neither SRC nor DST has one then"},
-    {.name = "format",
-     .kind = FlagKind::kString,
-     .value_name = "string",
-     .help = "\"json\": one JSON object in place of the lines",
-     .check = check_format},
+    kJsonFlag,
     {.name = "platform",
      .kind = FlagKind::kString,
      .value_name = "string",
