@@ -227,11 +227,7 @@ uint64_t Store::count_leftovers() {
 Result<CheckReport> Store::check(const CheckOptions& options) {
   CheckReport report;
   Database* database = TRY(reader());
-  if (!database) {
-    if (has_objects(root_))
-      report.damaged.push_back({"database", "kasane.db", "it is missing or empty"});
-    return report;
-  }
+  if (!database) return report;
   report.leftovers = count_leftovers();
   TRY(hold());
   Checker checker(*this, *database, options, report);

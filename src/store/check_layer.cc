@@ -30,8 +30,8 @@ class LayerExamination {
     health_.index = text_of(check_index());
     health_.blob = text_of(check_blob());
     if (!index_) return std::move(health_);
-    health_.tree = text_of(check_tree_body());
     health_.split = text_of(check_split());
+    health_.tree = text_of(check_tree_body());
     return std::move(health_);
   }
 
@@ -86,10 +86,10 @@ class LayerExamination {
     return {};
   }
 
-  // With a tree it was just read, together with that. Without one it is only looked at when the
-  // tree is made and the tar is dropped, so a damaged one would hide until it is needed.
+  // Against the tar, for it is needed only when that is gone, and would hide until then. Without
+  // the tar it is read with the tree.
   Result<void> check_split() {
-    if (health_.summary.canonical || health_.has_tree) return {};
+    if (health_.summary.canonical) return {};
     if (!present("/split")) return Error(ErrorKind::kCorrupt, "its split file is missing");
     if (!deep_ || !health_.blob_is_sound()) return {};
     return compare_split(*index_, directory_ + "/blob", directory_ + "/split");

@@ -104,8 +104,8 @@ Result<void> Repair::repair_layer(const LayerSummary& recorded) {
   const std::string name = "layers/" + recorded.diff_id.hex();
   const bool from_blob = health.blob_is_sound();
   const bool usable = from_blob || (health.index.empty() && health.tree_is_sound());
-  // What the tree needs to become a tar again is lost when its split file is.
-  const bool bad_tree = health.has_tree && !health.tree_is_sound();
+  // Without its split file the tree cannot be judged: that is made again first.
+  const bool bad_tree = health.has_tree && !health.tree.empty() && health.split.empty();
   if (!usable) {
     TRY(alone([&] { return store_.move_to_trash(name); }));
     lost_.push_back({LostObject::Kind::kLayer, recorded.diff_id, health.reason(), false, ""});
@@ -113,14 +113,14 @@ Result<void> Repair::repair_layer(const LayerSummary& recorded) {
   }
   TRY(alone([&]() -> Result<void> {
     if (health.has_blob && !from_blob) TRY(store_.move_to_trash(name + "/blob"));
-    if (bad_tree && health.index.empty())
+    if (bad_tree)
       // Its owner may be one of a user namespace.
       TRY(run_with_report(store_.tree_runner(), [&] { return store_.move_to_trash(name + "/tree"); }));
     return {};
   }));
   TRY(rebuild_parts(recorded, health));
   add("rebuilt", "layer", recorded.diff_id.str(), health.reason());
-  return {};
+  return health.split.empty() ? Result<void>() : repair_layer(recorded);
 }
 
 // From the parts that are sound. Beside whoever uses the layer: everything comes by renames.

@@ -73,8 +73,6 @@ class Repair(registry_support.RegistryTestCase):
         cls.addClassCleanup(cls.registry.stop)
         cls.context = write_tree(os.path.join(cls.work, "ctx"),
                                  {"Dockerfile": DOCKERFILE, **{f"src/{i}": f"{i}\n" * 500 for i in range(20)}})
-        cls.local = write_tree(os.path.join(cls.work, "local"), {"Dockerfile": "FROM PULLED\nCOPY x /x\nRUN echo y > /y\n",
-                                                                 "x": "x" * 5000})
         maker = support.Kasane(os.path.join(cls.work, "maker"), SOURCE_DATE_EPOCH=EPOCH, HOME=home)
         # GNU tar does not write what kasane would: the base layer needs its split file.
         folder = os.path.join(cls.work, "rootfs")
@@ -83,12 +81,13 @@ class Repair(registry_support.RegistryTestCase):
         run(["tar", "--format=gnu", "-cf", os.path.join(cls.work, "gnu.tar"), "-C", folder, "."])
         maker.import_busybox(os.path.join(cls.work, "gnu.tar"))
         cls.name = f"{cls.registry.host}/team/app:1"
+        cls.local = write_tree(os.path.join(cls.work, "local"), {
+            "Dockerfile": f"FROM {cls.name}\nCOPY x /x\nRUN echo y > /y\n", "x": "x" * 5000})
         cls.pulled_id = maker.build_id(cls.context, "-t", cls.name)
         maker("push", "-q", cls.name)
         cls.store = os.path.join(cls.work, "pristine")
         kasane = support.Kasane(cls.store, SOURCE_DATE_EPOCH=EPOCH, HOME=home)
         kasane("pull", "-q", cls.name)
-        write_tree(cls.local, {"Dockerfile": open(os.path.join(cls.local, "Dockerfile")).read().replace("PULLED", cls.name)})
         cls.local_id = kasane.build_id(cls.local, "-t", "local:1")
         kasane("store", "sweep")
         cls.saved = {i: kasane("save", i).out.__hash__() for i in (cls.pulled_id, cls.local_id)}
@@ -101,7 +100,9 @@ class Repair(registry_support.RegistryTestCase):
     def check(self, kasane):
         """Exit code of store check, its lines, and the same as JSON."""
         plain = kasane("store", "check", check=False)
-        report = json.loads(kasane("store", "check", "--format", "json", check=False).out)
+        as_json = kasane("store", "check", "--format", "json", check=False)
+        self.assertTrue(as_json.out, f"{plain}\n{as_json}")
+        report = json.loads(as_json.out)
         lines = plain.out.splitlines()
         self.assertEqual(len(report["damaged"]), len(lines))
         self.assertEqual(1 if lines else 0, plain.code, plain)
@@ -287,6 +288,9 @@ class Repair(registry_support.RegistryTestCase):
             # A compressed layer may be missing; so may the record of a build.
             if below.startswith("builds/"):
                 return False
+            # So may one of the two bodies of a layer.
+            if below.endswith("/blob") and os.path.isdir(os.path.join(kasane.root, os.path.dirname(below), "tree")):
+                return False
             with open(os.path.join(self.store, below), "rb") as f:
                 return f.read(2) not in (b"\x1f\x8b", b"\x28\xb5")
         if below.startswith("builds/"):
@@ -327,11 +331,11 @@ class Repair(registry_support.RegistryTestCase):
                 if below != "kasane.db":
                     # What came from the registry is back; what was built here is whole or gone.
                     self.assertEqual(self.pulled_id, images.get(self.name), (text, lines))
-                    self.assertEqual(self.saved[self.pulled_id], hash(kasane("save", self.name).out), text)
+                    self.assertEqual(self.saved[self.pulled_id], hash(kasane("save", self.pulled_id).out), text)
                     gone = "local:1" not in images
                     self.assertEqual(gone, any("dropped image" in line for line in lines), (text, lines))
                 if "local:1" in images:
-                    self.assertEqual(self.saved[self.local_id], hash(kasane("save", "local:1").out), text)
+                    self.assertEqual(self.saved[self.local_id], hash(kasane("save", self.local_id).out), text)
             shutil.rmtree(os.path.dirname(kasane.root))
         print(f"{found} of {DAMAGES} damages were found; the others changed nothing that means something", flush=True)
         self.assertGreater(found, DAMAGES // 2)
