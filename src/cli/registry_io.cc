@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "cli/units.h"
+#include "oci/platform.h"
 
 namespace kasane::cli {
 namespace {
@@ -23,6 +24,17 @@ registry::Surroundings surroundings_of(Context& context) {
   registry::Surroundings around;
   around.environment = [&context](const std::string& name) { return context.env(name); };
   return around;
+}
+
+std::optional<std::string> check_platform(std::string_view value) {
+  const Result<oci::Platform> platform = oci::Platform::parse(value);
+  if (platform) return std::nullopt;
+  return platform.error().message();
+}
+
+std::optional<std::string> check_json(std::string_view value) {
+  if (value == "json") return std::nullopt;
+  return "must be json";
 }
 
 void LayerLines::draw(const std::string& id, const std::string& text) {

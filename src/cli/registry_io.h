@@ -2,14 +2,27 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "cli/context.h"
+#include "cli/flags.h"
 #include "registry/surroundings.h"
 
 namespace kasane::cli {
 
 registry::Surroundings surroundings_of(Context& context);
+
+// For FlagSpec::check of --platform: os/arch[/variant].
+std::optional<std::string> check_platform(std::string_view value);
+
+// --format of commands that offer JSON in place of their text.
+std::optional<std::string> check_json(std::string_view value);
+inline constexpr FlagSpec kJsonFlag = {.name = "format",
+                                       .kind = FlagKind::kString,
+                                       .value_name = "string",
+                                       .help = "\"json\": one JSON object in place of the text",
+                                       .check = check_json};
 
 // docker's progress of layers: one line per change, or on a terminal one line per layer that is
 // drawn again. Results go to standard output, as docker's. Used by one thread at a time.

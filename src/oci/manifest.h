@@ -41,6 +41,12 @@ struct Descriptor {
   std::vector<std::string> urls;
 };
 
+// Layers that registries need not hold: "foreign" in docker's words.
+inline bool is_foreign_layer(const Descriptor& layer) {
+  return layer.media_type.find(".nondistributable.") != std::string::npos ||
+         layer.media_type.find(".foreign.") != std::string::npos;
+}
+
 struct Manifest {
   std::string media_type;
   Descriptor config;

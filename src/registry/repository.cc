@@ -5,9 +5,9 @@
 #include <chrono>
 #include <set>
 
-#include "net/url.h"
 #include "oci/digest.h"
 #include "oci/json.h"
+#include "registry/pages.h"
 
 namespace kasane::registry {
 namespace {
@@ -84,10 +84,21 @@ class TextTarget final : public BlobTarget {
 
 Result<std::unique_ptr<Repository>> Repository::open(const Surroundings& around,
                                                      const oci::Reference& reference) {
+  return connect(around, TRY(find_route(around, reference)));
+}
+
+Result<std::unique_ptr<Repository>> Repository::open_to_change(const Surroundings& around,
+                                                               const oci::Reference& reference) {
   Route route = TRY(find_route(around, reference));
+  route.pull = route.push;
+  for (Endpoint& endpoint : route.pull) endpoint.resolve = endpoint.pull = true;
+  return connect(around, std::move(route));
+}
+
+Result<std::unique_ptr<Repository>> Repository::connect(const Surroundings& around, Route route) {
+  const std::string& domain = route.reference.domain;
   if (!route.blocked_by.empty())
-    return Error(ErrorKind::kPermission, "registry " + reference.domain + " is blocked")
-        .hint(route.blocked_by + " says so");
+    return Error(ErrorKind::kPermission, "registry " + domain + " is blocked").hint(route.blocked_by + " says so");
   std::unique_ptr<Repository> out(new Repository(std::move(route)));
   for (const Endpoint& endpoint : out->route_.pull) {
     auto source = std::make_unique<Source>();
@@ -99,7 +110,7 @@ Result<std::unique_ptr<Repository>> Repository::open(const Surroundings& around,
     out->sources_.push_back(std::move(source));
   }
   if (out->sources_.empty())
-    return Error(ErrorKind::kInvalid, "no endpoint of " + reference.domain + " may be pulled from");
+    return Error(ErrorKind::kInvalid, "no endpoint of " + out->route_.reference.domain + " may be used for this");
   return out;
 }
 
@@ -289,19 +300,9 @@ Result<std::vector<std::string>> Repository::tags(const std::stop_token& stop) {
       TRY(oci::JsonReader(json, "list of tags").get("tags", part));
       out.insert(out.end(), part.begin(), part.end());
       if (out.size() > kMaxTags) return Error(ErrorKind::kLimit, "the repository has more than a million tags");
-      // Link: <URL>; rel="next"
-      const std::string link = answer.header("link");
-      const size_t end = link.find('>');
-      if (!link.starts_with('<') || end == std::string::npos || link.find("rel=\"next\"") == std::string::npos)
-        return out;
-      const std::string target = link.substr(1, end - 1);
-      next = target.starts_with('/') ? client.endpoint().origin() + target : target;
-      const auto own = net::split_url(client.endpoint().origin()), there = net::split_url(next);
-      if (next.find("://") == std::string::npos) {
-        next = "tags/" + target.substr(target.rfind('/') == std::string::npos ? 0 : target.rfind('/') + 1);
-      } else if (!own || !there || !net::same_origin(*own, *there)) {
-        return Error(ErrorKind::kPermission, "the list of tags continues on another server, which is not followed");
-      }
+      const std::optional<std::string> link = TRY(next_page(client, answer, "tags/"));
+      if (!link) return out;
+      next = *link;
     }
     return Error(ErrorKind::kLimit, "the list of tags does not end");
   });

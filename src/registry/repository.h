@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "base/result.h"
+#include "oci/json.h"
 #include "oci/manifest.h"
 #include "registry/client.h"
 #include "registry/endpoint.h"
@@ -36,12 +37,21 @@ class BlobTarget {
   virtual Result<void> verify() = 0;             // kCorrupt, after a restart(), on a wrong digest
 };
 
+// What refers to a manifest by its `subject`: signatures, SBOMs.
+struct Referrers {
+  std::vector<oci::Json> entries;  // descriptors, as the registry gives them
+  bool from_tag = false;           // it has no referrers API: read from the tag "sha256-..."
+};
+
 // Thread-safe.
 class Repository {
  public:
   // kPermission when the configuration blocks the name.
   static Result<std::unique_ptr<Repository>> open(const Surroundings& around,
                                                   const oci::Reference& reference);
+  // Asks only the endpoint that takes pushes: for what is read in order to change it.
+  static Result<std::unique_ptr<Repository>> open_to_change(const Surroundings& around,
+                                                            const oci::Reference& reference);
 
   const Route& route() const { return route_; }
 
@@ -57,6 +67,12 @@ class Repository {
                     const std::function<void(int)>& on_retry = {});
   // All tags, sorted as the registry gives them. Limits of R11 and R27.
   Result<std::vector<std::string>> tags(const std::stop_token& stop);
+  // Of that type only; "" = all.
+  Result<Referrers> referrers(const Sha256Digest& subject, const std::string& artifact_type,
+                              const std::stop_token& stop);
+  // Removes a tag, or a manifest with all of its tags. kNotFound; kUnsupported when the registry
+  // does not delete, or not by tag. REQUIRES: open_to_change().
+  Result<void> remove(const std::string& tag_or_digest, const std::stop_token& stop);
 
  private:
   struct Source {
@@ -64,6 +80,7 @@ class Repository {
     std::atomic<bool> dead = false;  // could not be reached: not asked again
   };
   Repository(Route route) : route_(std::move(route)) {}
+  static Result<std::unique_ptr<Repository>> connect(const Surroundings& around, Route route);
   // Runs `ask` against each endpoint in order until one succeeds.
   template <class T>
   Result<T> first_of(bool resolving, const std::function<Result<T>(Client&)>& ask);

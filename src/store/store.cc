@@ -186,11 +186,11 @@ Result<void> Store::create_database() {
   if (TRY(attach())) return {};  // another process was faster
   // A store that lost its database must not be taken for a new one: the next sweep would
   // remove everything in it.
-  if (!TRY(list_directory(path("layers"))).empty() ||
-      !TRY(list_directory(path("blobs/sha256"))).empty())
+  if (has_objects(root_))
     return Error(ErrorKind::kCorrupt,
-                 "the store " + root_ + " holds layers or blobs, but its database is missing")
-        .hint("put kasane.db back, or move the directory away to start with an empty store");
+                 "the store " + root_ + " holds layers or blobs, but its database is missing or empty")
+        .hint("put kasane.db back, or run `kasane store repair`, which makes it again from what "
+              "is there (without tags)");
   if (hold_wanted_) TRY(locks_->hold());
   database_ = TRY(Database::create(path("kasane.db")));
   return {};

@@ -93,8 +93,8 @@ class TarArchive : public ArchiveView {
 
   Result<void> take(tar::Reader& reader, const tar::Member& member) {
     const tar::Entry& entry = member.entry;
-    if (entry.type == tar::EntryType::kHardlink) aliases_[entry.path] = entry.link_target;
-    if (entry.type == tar::EntryType::kSymlink) aliases_[entry.path] = link_path(entry);
+    if (entry.type == tar::EntryType::kHardlink || entry.type == tar::EntryType::kSymlink)
+      aliases_[entry.path] = archive_link_target(entry);
     if (entry.type != tar::EntryType::kFile || entry.size == 0) return {};
     std::string head(std::min<uint64_t>(entry.size, 512), '\0');
     MemberSource raw({}, reader);
@@ -119,19 +119,6 @@ class TarArchive : public ArchiveView {
   static bool looks_like_layer(std::string_view path) {
     return path.starts_with(kBlobPrefix) || path.ends_with(".tar") || path.ends_with(".tar.gz") ||
            path.ends_with(".tgz") || path.ends_with(".tar.zst") || path.ends_with(".tar.xz");
-  }
-
-  static std::string link_path(const tar::Entry& entry) {
-    std::string directory = entry.path.substr(0, entry.path.rfind('/') == std::string::npos
-                                                     ? 0
-                                                     : entry.path.rfind('/'));
-    std::string_view target = entry.link_target;
-    while (target.starts_with("../")) {
-      target.remove_prefix(3);
-      size_t slash = directory.rfind('/');
-      directory = slash == std::string::npos ? std::string() : directory.substr(0, slash);
-    }
-    return directory.empty() ? std::string(target) : directory + "/" + std::string(target);
   }
 
   Result<void> keep_document(tar::Reader& reader, const tar::Entry& entry, std::string head) {
@@ -183,6 +170,19 @@ class LayoutDirectory : public ArchiveView {
 };
 
 }  // namespace
+
+std::string archive_link_target(const tar::Entry& entry) {
+  if (entry.type == tar::EntryType::kHardlink) return entry.link_target;
+  const size_t slash = entry.path.rfind('/');
+  std::string directory = entry.path.substr(0, slash == std::string::npos ? 0 : slash);
+  std::string_view target = entry.link_target;
+  while (target.starts_with("../")) {
+    target.remove_prefix(3);
+    const size_t above = directory.rfind('/');
+    directory = above == std::string::npos ? std::string() : directory.substr(0, above);
+  }
+  return directory.empty() ? std::string(target) : directory + "/" + std::string(target);
+}
 
 Result<std::unique_ptr<ArchiveView>> read_tar_archive(store::Store& store, ByteSource& tar) {
   auto archive = std::make_unique<TarArchive>(store);

@@ -7,6 +7,7 @@
 
 #include "base/stream.h"
 #include "store/store.h"
+#include "tar/entry.h"
 
 namespace kasane::transfer {
 
@@ -22,6 +23,10 @@ class ArchiveView {
 };
 
 inline constexpr uint64_t kMaxDocumentBytes = 4u << 20;
+
+// Which member of the archive a link in it stands for: old docker archives link repeated layers to
+// their first copy.
+std::string archive_link_target(const tar::Entry& entry);
 
 // Reads the whole tar once: keeps the small documents, imports what can be a layer.
 Result<std::unique_ptr<ArchiveView>> read_tar_archive(store::Store& store, ByteSource& tar);

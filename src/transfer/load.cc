@@ -8,6 +8,7 @@
 #include "oci/manifest.h"
 #include "oci/reference.h"
 #include "transfer/archive_view.h"
+#include "transfer/docker_archive.h"
 #include "transfer/transfer.h"
 
 namespace kasane::transfer {
@@ -72,33 +73,11 @@ Result<LoadedImage> store_checked(store::Store& store, CheckedImage image,
   return loaded;
 }
 
-struct DockerImage {
-  std::string config;
-  std::vector<std::string> layers;
-  std::vector<std::string> tags;
-};
-
-Result<std::vector<DockerImage>> parse_docker_manifest(const std::string& text) {
-  oci::Json json = TRY(oci::Json::parse(text, "manifest.json"));
-  if (!json.is_array()) return Error(ErrorKind::kInvalid, "manifest.json is not a list");
-  std::vector<DockerImage> images;
-  for (const oci::Json& item : json.items) {
-    if (!item.is_object()) return Error(ErrorKind::kInvalid, "manifest.json: an image is not an object");
-    DockerImage image;
-    oci::JsonReader reader(item, "manifest.json");
-    TRY(reader.get("Config", image.config));
-    TRY(reader.get("Layers", image.layers));
-    TRY(reader.get("RepoTags", image.tags));
-    images.push_back(std::move(image));
-  }
-  return images;
-}
-
 Result<std::vector<LoadedImage>> load_docker(store::Store& store, ArchiveView& archive,
                                              const std::string& manifest) {
-  std::vector<DockerImage> images = TRY(parse_docker_manifest(manifest));
+  std::vector<DockerArchiveImage> images = TRY(parse_docker_archive(manifest));
   std::vector<LoadedImage> loaded;
-  for (const DockerImage& image : images) {
+  for (const DockerArchiveImage& image : images) {
     std::string config = TRY(required(archive, image.config));
     CheckedImage checked = TRY(check_image(archive, std::move(config), image.layers));
     loaded.push_back(TRY(store_checked(store, std::move(checked), image.tags)));

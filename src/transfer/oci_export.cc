@@ -12,6 +12,7 @@
 #include "oci/image_config.h"
 #include "oci/reference.h"
 #include "transfer/layer_export.h"
+#include "transfer/layout_index.h"
 
 namespace kasane::transfer {
 namespace {
@@ -24,8 +25,6 @@ constexpr std::string_view kInToto = "application/vnd.in-toto+json";
 constexpr std::string_view kPredicateType = "in-toto.io/predicate-type";
 constexpr std::string_view kArtifactType = "application/vnd.docker.attestation.manifest.v1+json";
 constexpr std::string_view kRewritten = "buildkit/rewritten-timestamp";
-constexpr std::string_view kLayoutFile = "{\"imageLayoutVersion\":\"1.0.0\"}";
-constexpr uint64_t kMaxIndexBytes = 4u << 20;
 
 std::string quoted(std::string_view text) {
   std::string out;
@@ -215,53 +214,6 @@ Result<oci::Descriptor> export_tar(const ExportJob& job) {
 
 // ---- directory
 
-std::string_view annotation(const oci::Json& descriptor, std::string_view key) {
-  const oci::Json* all = descriptor.find("annotations");
-  const oci::Json* value = all && all->is_object() ? all->find(key) : nullptr;
-  return value && value->is_string() ? std::string_view(value->text) : std::string_view();
-}
-
-std::string_view annotation(const oci::Descriptor& descriptor, std::string_view key) {
-  const auto found = descriptor.annotations.find(std::string(key));
-  return found == descriptor.annotations.end() ? std::string_view()
-                                               : std::string_view(found->second);
-}
-
-// The index that is there, with the new descriptors in place of those of the same names.
-// Members that kasane does not know stay.
-Result<std::string> merged_index(const std::string& path,
-                                 const std::vector<oci::Descriptor>& descriptors) {
-  oci::Index fresh;
-  fresh.media_type = oci::kMediaTypeIndex;
-  Result<std::string> old = read_file(path, kMaxIndexBytes);
-  if (!old && old.error().errno_value() != ENOENT) return std::move(old.error());
-  if (!old || old->empty()) {
-    fresh.manifests = descriptors;
-    return fresh.serialize();
-  }
-  const auto broken = [&](std::string why) {
-    return Error(ErrorKind::kInvalid, path + ": " + std::move(why) + "; nothing was changed in it")
-        .hint("name another directory, or remove the damaged layout");
-  };
-  Result<oci::Index> checked = oci::Index::parse(*old);
-  if (!checked) return broken("not an image index: " + checked.error().full_message());
-  oci::Json json = TRY(oci::Json::parse(*old, path));
-  auto manifests = std::find_if(json.members.begin(), json.members.end(),
-                                [](const auto& member) { return member.name == "manifests"; });
-  if (manifests == json.members.end()) return broken("it has no manifests");
-  std::vector<oci::Json>& items = manifests->value.items;
-  for (const oci::Descriptor& descriptor : descriptors) {
-    std::erase_if(items, [&](const oci::Json& item) {
-      return annotation(item, kRefNameAnnotation) == annotation(descriptor, kRefNameAnnotation) &&
-             annotation(item, kImageNameAnnotation) == annotation(descriptor, kImageNameAnnotation);
-    });
-    items.push_back(TRY(oci::Json::parse(descriptor_json(descriptor), "descriptor")));
-  }
-  std::string out;
-  json.write(out);
-  return out;
-}
-
 Result<void> place_blob(const ExportJob& job, const OutputBlob& blob, const std::string& spool,
                         const std::string& target) {
   struct stat st;
@@ -299,15 +251,7 @@ Result<oci::Descriptor> write_directory(const ExportJob& job, const std::string&
     TRY(place_blob(job, blob, spool, blobs + "/" + hex));
   }
   TRY(sync_directory(blobs));
-  // One kasane at a time reads, changes and replaces the index.
-  UniqueFd lock = TRY(open_file(dest, O_RDONLY | O_DIRECTORY));
-  while (::flock(lock.get(), LOCK_EX) != 0)
-    if (errno != EINTR) return Error::from_errno(errno, "lock " + dest);
-  const std::string index = TRY(merged_index(
-      dest + "/index.json", named(layout.top(), job.options.names, "latest")));
-  if (::access((dest + "/oci-layout").c_str(), F_OK) != 0)
-    TRY(replace_file(dest + "/oci-layout", kLayoutFile));
-  TRY(replace_file(dest + "/index.json", index));
+  TRY(name_in_layout(dest, named(layout.top(), job.options.names, "latest")));
   return layout.top();
 }
 

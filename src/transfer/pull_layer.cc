@@ -103,6 +103,15 @@ Result<void> check_layer_type(const oci::Descriptor& descriptor) {
 Result<void> pull_layer(store::Store& store, registry::Repository& repository,
                         const oci::Descriptor& descriptor, const Sha256Digest& diff_id,
                         const LayerHooks& hooks, const std::stop_token& stop) {
+  const BlobFetch fetch = [&](const oci::Descriptor& blob, registry::BlobTarget& target,
+                              const std::function<void(int)>& on_retry) {
+    return repository.blob(blob, target, stop, on_retry);
+  };
+  return pull_layer(store, fetch, descriptor, diff_id, hooks, stop);
+}
+
+Result<void> pull_layer(store::Store& store, const BlobFetch& fetch, const oci::Descriptor& descriptor,
+                        const Sha256Digest& diff_id, const LayerHooks& hooks, const std::stop_token& stop) {
   const Sha256Digest digest = TRY(oci::parse_sha256(descriptor.digest));
   for (;;) {
     std::unique_ptr<PartialBlob> blob =
@@ -117,7 +126,7 @@ Result<void> pull_layer(store::Store& store, registry::Repository& repository,
     Result<void> imported;
     std::thread importer([&] { follow(store, *blob, diff_id, imported); });
     Target target(*blob, hooks);
-    Result<void> fetched = repository.blob(descriptor, target, stop, [&](int seconds) {
+    Result<void> fetched = fetch(descriptor, target, [&](int seconds) {
       hooks.status("Retrying in " + std::to_string(seconds) + " second" + (seconds == 1 ? "" : "s"));
     });
     if (!fetched) blob->fail(fetched.error());

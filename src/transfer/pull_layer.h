@@ -16,8 +16,14 @@ struct LayerHooks {
   std::function<void(uint64_t current, uint64_t total)> progress;
 };
 
+// Brings a blob from wherever it is: registry::Repository::blob().
+using BlobFetch = std::function<Result<void>(const oci::Descriptor&, registry::BlobTarget&,
+                                             const std::function<void(int seconds)>& on_retry)>;
+
 // Afterwards the layer `diff_id` and the blob of the descriptor are in the store. kCorrupt when
 // the bytes are not those of one of the two digests.
+Result<void> pull_layer(store::Store& store, const BlobFetch& fetch, const oci::Descriptor& descriptor,
+                        const Sha256Digest& diff_id, const LayerHooks& hooks, const std::stop_token& stop);
 Result<void> pull_layer(store::Store& store, registry::Repository& repository,
                         const oci::Descriptor& descriptor, const Sha256Digest& diff_id,
                         const LayerHooks& hooks, const std::stop_token& stop);

@@ -34,7 +34,9 @@ std::string mode_name(exec::SandboxMode mode) {
 // As docker words them.
 std::vector<std::string> security_options(const exec::HostReport& report) {
   std::vector<std::string> options;
-  if (!report.seccomp.starts_with("none")) options.emplace_back("name=seccomp,profile=builtin");
+  if (!report.seccomp.starts_with("none"))
+    options.emplace_back("name=seccomp,profile=" +
+                         (report.seccomp_profile.empty() ? "builtin" : report.seccomp_profile));
   if (report.sandbox.mode == exec::SandboxMode::kRootlessRange ||
       report.sandbox.mode == exec::SandboxMode::kSingleUid)
     options.emplace_back("name=rootless");

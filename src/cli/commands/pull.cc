@@ -9,12 +9,6 @@
 namespace kasane::cli {
 namespace {
 
-std::optional<std::string> check_platform(std::string_view value) {
-  Result<oci::Platform> platform = oci::Platform::parse(value);
-  if (platform) return std::nullopt;
-  return platform.error().message();
-}
-
 Result<std::optional<oci::Platform>> platform_of(Context& context, const Arguments& arguments) {
   std::string text = arguments.value("platform");
   if (text.empty()) text = context.env("DOCKER_DEFAULT_PLATFORM").value_or("");

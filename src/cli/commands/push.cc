@@ -11,12 +11,6 @@
 namespace kasane::cli {
 namespace {
 
-std::optional<std::string> check_platform(std::string_view value) {
-  Result<oci::Platform> platform = oci::Platform::parse(value);
-  if (platform) return std::nullopt;
-  return platform.error().message();
-}
-
 // All tags of the repository, sorted.
 Result<std::vector<std::string>> tags_of(store::Store& store, const oci::Reference& reference) {
   std::vector<std::string> out;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.h"
+#include "cli/json_output.h"
 #include "cli/signals.h"
 #include "oci/json.h"
 #include "registry/credentials.h"
@@ -61,61 +62,35 @@ void print_endpoint(Context& context, const Explained& one) {
     line("only for:", endpoint.pull ? "blobs and digests" : "resolving tags");
 }
 
-// One JSON value after another; members in the order in which they were added.
-oci::Json text(std::string value) {
-  oci::Json out;
-  out.type = oci::Json::Type::kString;
-  out.text = std::move(value);
-  return out;
-}
-oci::Json flag(bool value) {
-  oci::Json out;
-  out.type = oci::Json::Type::kBool;
-  out.boolean = value;
-  return out;
-}
-oci::Json list(std::vector<oci::Json> items) {
-  oci::Json out;
-  out.type = oci::Json::Type::kArray;
-  out.items = std::move(items);
-  return out;
-}
-oci::Json object(std::vector<oci::Json::Member> members) {
-  oci::Json out;
-  out.type = oci::Json::Type::kObject;
-  out.members = std::move(members);
-  return out;
-}
-
 oci::Json endpoint_json(const Explained& one) {
   const Endpoint& endpoint = one.endpoint;
   std::vector<oci::Json> ca, clients, problems;
-  for (const std::string& file : endpoint.tls.ca) ca.push_back(text(file));
+  for (const std::string& file : endpoint.tls.ca) ca.push_back(json_text(file));
   for (const auto& [cert, key] : endpoint.tls.clients)
-    clients.push_back(object({{"certificate", text(cert)}, {"key", text(key)}}));
-  for (const std::string& problem : one.credentials.problems) problems.push_back(text(problem));
+    clients.push_back(json_object({{"certificate", json_text(cert)}, {"key", json_text(key)}}));
+  for (const std::string& problem : one.credentials.problems) problems.push_back(json_text(problem));
   oci::Json credentials;
   if (const auto& credential = one.credentials.credential) {
     const char* kind = !credential->identity_token.empty()   ? "identity-token"
                        : !credential->registry_token.empty() ? "registry-token"
                                                              : "password";
-    credentials = object({{"source", text(credential->source)},
-                          {"username", text(credential->username)},
-                          {"kind", text(kind)}});
+    credentials = json_object({{"source", json_text(credential->source)},
+                          {"username", json_text(credential->username)},
+                          {"kind", json_text(kind)}});
   }
-  return object({{"url", text(address(endpoint))},
-                 {"host", text(endpoint.host)},
-                 {"repository", text(endpoint.repository)},
-                 {"mirror", flag(endpoint.mirror)},
-                 {"resolve", flag(endpoint.resolve)},
-                 {"pull", flag(endpoint.pull)},
-                 {"plainHttp", flag(endpoint.plain_http)},
-                 {"skipVerify", flag(endpoint.skip_verify)},
-                 {"source", text(endpoint.from)},
-                 {"ca", list(std::move(ca))},
-                 {"clients", list(std::move(clients))},
+  return json_object({{"url", json_text(address(endpoint))},
+                 {"host", json_text(endpoint.host)},
+                 {"repository", json_text(endpoint.repository)},
+                 {"mirror", json_bool(endpoint.mirror)},
+                 {"resolve", json_bool(endpoint.resolve)},
+                 {"pull", json_bool(endpoint.pull)},
+                 {"plainHttp", json_bool(endpoint.plain_http)},
+                 {"skipVerify", json_bool(endpoint.skip_verify)},
+                 {"source", json_text(endpoint.from)},
+                 {"ca", json_list(std::move(ca))},
+                 {"clients", json_list(std::move(clients))},
                  {"credentials", std::move(credentials)},
-                 {"problems", list(std::move(problems))}});
+                 {"problems", json_list(std::move(problems))}});
 }
 
 void print_json(Context& context, const registry::Route& route, const std::vector<Explained>& pull,
@@ -124,10 +99,10 @@ void print_json(Context& context, const registry::Route& route, const std::vecto
   for (const Explained& one : pull) pulls.push_back(endpoint_json(one));
   for (const Explained& one : push) pushes.push_back(endpoint_json(one));
   std::string out;
-  object({{"reference", text(route.reference.canonical())},
-          {"blockedBy", text(route.blocked_by)},
-          {"pull", list(std::move(pulls))},
-          {"push", list(std::move(pushes))}})
+  json_object({{"reference", json_text(route.reference.canonical())},
+          {"blockedBy", json_text(route.blocked_by)},
+          {"pull", json_list(std::move(pulls))},
+          {"push", json_list(std::move(pushes))}})
       .write(out);
   context.out(out + "\n");
 }
