@@ -141,11 +141,12 @@ Result<bool> BlobSender::mounted(const Sha256Digest& diff_id, const Sha256Digest
 Result<void> BlobSender::stored(const Sha256Digest& diff_id, const oci::Descriptor& descriptor,
                                 const std::stop_token& stop) {
   const Sha256Digest digest = TRY(oci::parse_sha256(descriptor.digest));
-  if (TRY(pusher_.has_blob(digest, stop))) {
-    tell(diff_id, "Layer already exists");
+  const bool there = TRY(pusher_.has_blob(digest, stop));
+  if (there) tell(diff_id, "Layer already exists");
+  if (there || TRY(mounted(diff_id, digest, stop))) {
+    notes_.write(digest.str(), {});  // of a run that ended before it was told of its success
     return {};
   }
-  if (TRY(mounted(diff_id, digest, stop))) return {};
   tell(diff_id, "Pushing");
   FileUpload source(store_.path("blobs/sha256/" + digest.hex()));
   const auto size = static_cast<uint64_t>(descriptor.size);
@@ -184,9 +185,15 @@ Result<oci::Descriptor> BlobSender::made(const store::LayerPtr& layer, const std
   }
   const UploadNote note = notes_.read(key);
   std::optional<registry::BlobEnd> end = note.end;
+  // Sent to its end by a run that did not live long enough to keep the bytes.
+  if (end && TRY(pusher_.has_blob(end->digest, stop))) {
+    tell(diff_id, "Layer already exists");
+    notes_.write(end->digest.str(), {});
+    return described(type, end->digest, end->size);
+  }
   if (end && !has_bytes(store_.path("blobs/sha256/" + end->digest.hex()), end->size)) end.reset();
   if (!end && layer->index().summary().tar_size <= kSmallLayer)
-    end = TRY(TRY(CompressedLayer::start(store_, layer, form_))->keep());
+    end = TRY(TRY(CompressedLayer::start(store_, layer, form_, {}))->keep());
   if (!end) {
     end = TRY(streamed(layer, key, stop));
     return described(type, end->digest, end->size);
@@ -208,12 +215,13 @@ Result<registry::BlobEnd> BlobSender::streamed(const store::LayerPtr& layer, con
   const std::stop_callback forward(stop, [&] { enough.request_stop(); });
   std::atomic<bool> there = false;
   std::atomic<uint64_t> sent = 0;
+  CompressedLayer::Hooks work;
+  work.before_end = [&](const registry::BlobEnd& end) {
+    const std::lock_guard lock(mutex_);
+    notes_.write(key, {notes_.read(key).session, end});
+  };
   // Now that the blob has a name: perhaps the registry has it, and the rest need not be sent.
-  const auto ended = [&](const registry::BlobEnd& end) {
-    {
-      const std::lock_guard lock(mutex_);
-      notes_.write(key, {notes_.read(key).session, end});
-    }
+  work.after_end = [&](const registry::BlobEnd& end) {
     if (end.size - std::min<uint64_t>(sent, end.size) <= kSmallLayer) return;
     const Result<bool> has = pusher_.has_blob(end.digest, enough.get_token());
     if (!has || !*has) return;
@@ -221,7 +229,7 @@ Result<registry::BlobEnd> BlobSender::streamed(const store::LayerPtr& layer, con
     enough.request_stop();
   };
   tell(diff_id, "Pushing");
-  const std::unique_ptr<CompressedLayer> source = TRY(CompressedLayer::start(store_, layer, form_, ended));
+  const std::unique_ptr<CompressedLayer> source = TRY(CompressedLayer::start(store_, layer, form_, work));
   registry::UploadHooks hooks = hooks_for(diff_id, key, layer->index().summary().tar_size);
   hooks.progress = [&sent, show = std::move(hooks.progress)](uint64_t current) {
     sent = current;

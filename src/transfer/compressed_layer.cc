@@ -30,14 +30,13 @@ std::string LayerForm::text() const {
 }
 
 Result<std::unique_ptr<CompressedLayer>> CompressedLayer::start(
-    store::Store& store, store::LayerPtr layer, const LayerForm& form,
-    std::function<void(const registry::BlobEnd&)> ended) {
+    store::Store& store, store::LayerPtr layer, const LayerForm& form, Hooks hooks) {
   store::Store::Ingest ingest = TRY(store.new_ingest());
   const std::string path = ingest.path() + "/blob";
   UniqueFd fd = TRY(open_file(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   std::unique_ptr<CompressedLayer> out(new CompressedLayer(store, std::move(layer), std::move(ingest)));
   out->file_.attach(std::move(fd), path, 0);
-  out->ended_ = std::move(ended);
+  out->hooks_ = std::move(hooks);
   out->thread_ = std::thread([raw = out.get(), form] { raw->work(form); });
   return out;
 }
@@ -61,6 +60,7 @@ Result<registry::BlobEnd> CompressedLayer::compress(const LayerForm& form) {
 
 void CompressedLayer::work(const LayerForm& form) {
   Result<registry::BlobEnd> done = compress(form);
+  if (done && hooks_.before_end) hooks_.before_end(*done);
   {
     const std::lock_guard lock(mutex_);
     if (done)
@@ -72,7 +72,7 @@ void CompressedLayer::work(const LayerForm& form) {
   // Readers learn of the end after those who ask for it.
   done ? file_.set_size(done->size) : file_.fail(done.error());
   if (!done) return;
-  if (ended_) ended_(*done);
+  if (hooks_.after_end) hooks_.after_end(*done);
   // On disk while the last bytes are still on their way.
   Result<void> kept = store::keep_blob_file(store_, file_.path(), done->digest);
   if (kept) return;

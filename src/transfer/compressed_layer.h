@@ -28,11 +28,14 @@ struct LayerForm {
 
 class CompressedLayer final : public registry::GrowingSource {
  public:
-  // Begins at once, on a thread of its own. `ended` is called there once, when the last byte is
-  // written. `store` must outlive the result.
+  // Called once, on the thread that compresses.
+  struct Hooks {
+    std::function<void(const registry::BlobEnd&)> before_end;  // nobody else knows of it yet
+    std::function<void(const registry::BlobEnd&)> after_end;
+  };
+  // Begins at once, on a thread of its own. `store` must outlive the result.
   static Result<std::unique_ptr<CompressedLayer>> start(store::Store& store, store::LayerPtr layer,
-                                                        const LayerForm& form,
-                                                        std::function<void(const registry::BlobEnd&)> ended = {});
+                                                        const LayerForm& form, Hooks hooks);
   ~CompressedLayer() override;  // gives up what is not done
 
   Result<std::unique_ptr<ByteSource>> open(uint64_t offset) override;
@@ -52,7 +55,7 @@ class CompressedLayer final : public registry::GrowingSource {
   store::LayerPtr layer_;
   store::Store::Ingest ingest_;
   store::GrowingFile file_;
-  std::function<void(const registry::BlobEnd&)> ended_;
+  Hooks hooks_;
   std::stop_source stop_;
 
   std::mutex mutex_;  // guards end_ and error_
