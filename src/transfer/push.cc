@@ -14,6 +14,7 @@
 #include "oci/manifest.h"
 #include "store/layer.h"
 #include "store/layer_blobs.h"
+#include "transfer/push_image.h"
 
 namespace kasane::transfer {
 namespace {
@@ -58,7 +59,8 @@ std::string_view layer_type(Compression kind) {
   return kind == Compression::kNone ? oci::kMediaTypeLayer : oci::kMediaTypeLayerGzip;
 }
 
-// The layer as the registry gets it, in blobs/. Compressed at most once in the life of the store.
+}  // namespace
+
 Result<oci::Descriptor> layer_blob(store::Store& store, const Sha256Digest& diff_id, const PushOptions& options) {
   oci::Descriptor out;
   if (std::optional<store::LayerBlob> found = TRY(store::find_layer_blob(store, diff_id))) {
@@ -90,17 +92,6 @@ Result<oci::Descriptor> layer_blob(store::Store& store, const Sha256Digest& diff
   return out;
 }
 
-// One image on its way.
-struct Outgoing {
-  Sha256Digest id;
-  oci::Platform platform;
-  std::string config_json;
-  std::vector<Sha256Digest> diff_ids;
-  oci::Manifest manifest;    // its layers are filled in as they are made
-  std::string manifest_json;
-  bool kept = false;         // the manifest came with the image
-};
-
 Result<Outgoing> read_image(store::Store& store, const Sha256Digest& id) {
   Outgoing out;
   out.id = id;
@@ -129,6 +120,20 @@ Result<Outgoing> read_image(store::Store& store, const Sha256Digest& id) {
   out.manifest.layers.resize(out.diff_ids.size());
   return out;
 }
+
+Result<void> keep_manifest(store::Store& store, Outgoing& image) {
+  if (image.kept) return {};
+  image.manifest_json = image.manifest.serialize();
+  store::ImageRecord record;
+  record.config_json = image.config_json;
+  record.diff_ids = image.diff_ids;
+  record.manifest_json = image.manifest_json;
+  record.manifest_media_type = image.manifest.media_type;
+  TRY(store.put_image(record));
+  return {};
+}
+
+namespace {
 
 // Repositories of the same registry that had a layer when this store last met them.
 std::map<Sha256Digest, std::vector<std::string>> neighbours(store::Store& store, const oci::Reference& target) {
@@ -173,7 +178,7 @@ class Push {
       }
     }
     TRY(send_blobs(images));
-    for (Outgoing& image : images) TRY(finish_manifest(image));
+    for (Outgoing& image : images) TRY(keep_manifest(store_, image));
     if (!as_index) {
       const Outgoing& image = images.front();
       return name(image.manifest.media_type, image.manifest_json);
@@ -309,19 +314,6 @@ class Push {
       tell(diff_id, "Retrying in " + std::to_string(seconds) + " second" + (seconds == 1 ? "" : "s"));
     };
     return pusher_.upload(digest, size, source, hooks, stop_.get_token());
-  }
-
-  // What was made for the registry is kept, so that the next push needs no work.
-  Result<void> finish_manifest(Outgoing& image) {
-    if (image.kept) return {};
-    image.manifest_json = image.manifest.serialize();
-    store::ImageRecord record;
-    record.config_json = image.config_json;
-    record.diff_ids = image.diff_ids;
-    record.manifest_json = image.manifest_json;
-    record.manifest_media_type = image.manifest.media_type;
-    TRY(store_.put_image(record));
-    return {};
   }
 
   store::Store& store_;
