@@ -1,14 +1,14 @@
 #include "transfer/blob_sender.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 
 #include "oci/digest.h"
-#include "store/layer_blobs.h"
 #include "transfer/layer_export.h"
+#include "transfer/push_image.h"
+#include "transfer/upload_sources.h"
 
 namespace kasane::transfer {
 namespace {
@@ -19,32 +19,6 @@ constexpr size_t kMaxMounts = 3;
 constexpr uint64_t kSmallLayer = 1u << 20;
 
 std::string short_id(const Sha256Digest& digest) { return digest.hex().substr(0, 12); }
-
-class FileUpload final : public registry::UploadSource {
- public:
-  explicit FileUpload(std::string path) : path_(std::move(path)) {}
-  Result<std::unique_ptr<ByteSource>> open(uint64_t offset) override {
-    fd_ = TRY(open_file(path_, O_RDONLY | O_NOFOLLOW));
-    if (::lseek(fd_.get(), static_cast<off_t>(offset), SEEK_SET) < 0)
-      return Error::from_errno(errno, "seek " + path_);
-    return std::unique_ptr<ByteSource>(std::make_unique<FdSource>(fd_.get(), path_));
-  }
-
- private:
-  std::string path_;
-  UniqueFd fd_;
-};
-
-class TextUpload final : public registry::UploadSource {
- public:
-  explicit TextUpload(std::string_view text) : text_(text) {}
-  Result<std::unique_ptr<ByteSource>> open(uint64_t offset) override {
-    return std::unique_ptr<ByteSource>(std::make_unique<MemorySource>(text_.substr(offset)));
-  }
-
- private:
-  std::string_view text_;
-};
 
 std::map<Sha256Digest, std::vector<std::string>> neighbours(store::Store& store, const oci::Reference& target) {
   std::map<Sha256Digest, std::vector<std::string>> out;
@@ -64,14 +38,6 @@ std::map<Sha256Digest, std::vector<std::string>> neighbours(store::Store& store,
       for (const std::string& name : names)
         if (std::vector<std::string>& list = out[layer]; list.size() < kMaxMounts) list.push_back(name);
   }
-  return out;
-}
-
-oci::Descriptor described(std::string_view media_type, const Sha256Digest& digest, uint64_t size) {
-  oci::Descriptor out;
-  out.media_type = media_type;
-  out.digest = digest.str();
-  out.size = static_cast<int64_t>(size);
   return out;
 }
 
@@ -148,9 +114,9 @@ Result<void> BlobSender::stored(const Sha256Digest& diff_id, const oci::Descript
     return {};
   }
   tell(diff_id, "Pushing");
-  FileUpload source(store_.path("blobs/sha256/" + digest.hex()));
+  const auto source = file_upload(store_.path("blobs/sha256/" + digest.hex()));
   const auto size = static_cast<uint64_t>(descriptor.size);
-  TRY(pusher_.upload(digest, size, source, hooks_for(diff_id, digest.str(), size), stop));
+  TRY(pusher_.upload(digest, size, *source, hooks_for(diff_id, digest.str(), size), stop));
   tell(diff_id, "Pushed");
   return {};
 }
@@ -158,18 +124,13 @@ Result<void> BlobSender::stored(const Sha256Digest& diff_id, const oci::Descript
 Result<void> BlobSender::text(const std::string& bytes, const std::stop_token& stop) {
   const Sha256Digest digest = sha256(bytes);
   if (TRY(pusher_.has_blob(digest, stop))) return {};
-  TextUpload source(bytes);
-  return pusher_.upload(digest, bytes.size(), source, {}, stop);
+  return pusher_.upload(digest, bytes.size(), *text_upload(bytes), {}, stop);
 }
 
 Result<oci::Descriptor> BlobSender::layer(const Sha256Digest& diff_id, const std::stop_token& stop) {
-  if (std::optional<store::LayerBlob> found = TRY(store::find_layer_blob(store_, diff_id))) {
-    // In a manifest of ours, docker's names would be strangers.
-    const std::optional<Compression> kind = compression_of(found->media_type);
-    oci::Descriptor out = described(kind ? layer_media_type(*kind, true) : std::string_view(found->media_type),
-                                    found->digest, found->size);
-    TRY(stored(diff_id, out, stop));
-    return out;
+  if (std::optional<oci::Descriptor> known = TRY(known_layer_blob(store_, diff_id))) {
+    TRY(stored(diff_id, *known, stop));
+    return std::move(*known);
   }
   return made(TRY(store::open_layer(store_, diff_id)), stop);
 }
@@ -189,16 +150,16 @@ Result<oci::Descriptor> BlobSender::made(const store::LayerPtr& layer, const std
   if (end && TRY(pusher_.has_blob(end->digest, stop))) {
     tell(diff_id, "Layer already exists");
     notes_.write(end->digest.str(), {});
-    return described(type, end->digest, end->size);
+    return layer_descriptor(type, end->digest, end->size);
   }
   if (end && !has_bytes(store_.path("blobs/sha256/" + end->digest.hex()), end->size)) end.reset();
   if (!end && layer->index().summary().tar_size <= kSmallLayer)
     end = TRY(TRY(CompressedLayer::start(store_, layer, form_, {}))->keep());
   if (!end) {
     end = TRY(streamed(layer, key, stop));
-    return described(type, end->digest, end->size);
+    return layer_descriptor(type, end->digest, end->size);
   }
-  const oci::Descriptor out = described(type, end->digest, end->size);
+  const oci::Descriptor out = layer_descriptor(type, end->digest, end->size);
   // A session that was opened while the layer was compressed goes on under the blob's own name.
   if (!note.session.empty()) {
     notes_.write(end->digest.str(), {note.session, std::nullopt});

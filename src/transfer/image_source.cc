@@ -127,7 +127,7 @@ Result<std::unique_ptr<ImageSource>> open_source(const Location& location, const
     case Transport::kLayout: return open_layout_source(location);
     case Transport::kOciArchive:
     case Transport::kDockerArchive: return open_tar_source(location, options.stop);
-    case Transport::kStore: return Error(ErrorKind::kUnsupported, "store: as a source comes later");
+    case Transport::kStore: return open_store_source(location, options);
   }
   return Error(ErrorKind::kInternal, "unknown transport");
 }

@@ -7,49 +7,10 @@
 #include "oci/manifest.h"
 #include "transfer/blob_sender.h"
 #include "transfer/parallel.h"
+#include "transfer/push_image.h"
 
 namespace kasane::transfer {
 namespace {
-
-// One image on its way.
-struct Outgoing {
-  Sha256Digest id;
-  oci::Platform platform;
-  std::string config_json;
-  std::vector<Sha256Digest> diff_ids;
-  oci::Manifest manifest;    // its layers are filled in as they are made
-  std::string manifest_json;
-  bool kept = false;         // the manifest came with the image
-};
-
-Result<Outgoing> read_image(store::Store& store, const Sha256Digest& id) {
-  Outgoing out;
-  out.id = id;
-  out.config_json = TRY(store.image_config(id));
-  const oci::ImageConfig config = TRY(oci::ImageConfig::parse(out.config_json));
-  out.platform = oci::Platform{config.os, config.architecture, config.variant, config.os_version}.normalized();
-  out.diff_ids = config.diff_ids;
-  if (std::optional<std::string> manifest = TRY(store.image_manifest(id))) {
-    oci::Manifest parsed = TRY(oci::Manifest::parse(*manifest));
-    out.kept = parsed.layers.size() == out.diff_ids.size();
-    // Archives come with a manifest but leave no compressed layers behind.
-    for (const oci::Descriptor& layer : parsed.layers) {
-      const auto digest = Sha256Digest::parse(layer.digest);
-      out.kept = out.kept && (is_foreign(layer) || (digest && store.has_blob(*digest)));
-    }
-    if (out.kept) {
-      out.manifest = std::move(parsed);
-      out.manifest_json = std::move(*manifest);
-      return out;
-    }
-  }
-  out.manifest.media_type = oci::kMediaTypeManifest;
-  out.manifest.config.media_type = oci::kMediaTypeConfig;
-  out.manifest.config.digest = id.str();
-  out.manifest.config.size = static_cast<int64_t>(out.config_json.size());
-  out.manifest.layers.resize(out.diff_ids.size());
-  return out;
-}
 
 class Push {
  public:
@@ -75,7 +36,7 @@ class Push {
     }
     BlobSender sender(store_, pusher_, reference_, form_, events_);
     TRY(send_blobs(sender, images));
-    for (Outgoing& image : images) TRY(finish_manifest(image));
+    for (Outgoing& image : images) TRY(keep_manifest(store_, image));
     sender.forget_made();
     if (!as_index) {
       const Outgoing& image = images.front();
@@ -144,19 +105,6 @@ class Push {
         TRY(sender.stored(diff_id, *user, stop));
       }
     }
-    return {};
-  }
-
-  // What was made for the registry is kept, so that the next push needs no work.
-  Result<void> finish_manifest(Outgoing& image) {
-    if (image.kept) return {};
-    image.manifest_json = image.manifest.serialize();
-    store::ImageRecord record;
-    record.config_json = image.config_json;
-    record.diff_ids = image.diff_ids;
-    record.manifest_json = image.manifest_json;
-    record.manifest_media_type = image.manifest.media_type;
-    TRY(store_.put_image(record));
     return {};
   }
 

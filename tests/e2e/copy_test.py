@@ -60,7 +60,7 @@ class PlacesTest(CopyTestCase):
         self.assertEqual({"copied": len(blobs), "mounted": 0, "existing": 0,
                           "bytes": sum(len(self.images.blobs[d]) for d in blobs)}, first["blobs"])
         for digest in blobs:
-            self.assertEqual(1, source.count("GET", f"/blobs/{digest}"), "each blob is fetched once")
+            self.assertEqual(1, source.count("GET", f"/blobs/{digest}"), [r[:2] for r in source.requests + target.requests if digest in r[1] or "uploads" in r[1]])
         for host in (source, target):
             host.requests.clear()
         again = self.copy(f"{source.host}/app:1", f"{target.host}/app:1")
@@ -129,6 +129,50 @@ class PlacesTest(CopyTestCase):
         self.k("save", "-o", work + "/saved.tar", f"{host}/old:1")
         saved = self.copy(f"docker-archive:{work}/saved.tar", f"{host}/saved:1")["images"][0]["digest"]
         self.assertEqual(saved, digest_of(self.manifest(host, "saved", "1")))
+
+
+class StoreTest(CopyTestCase):
+    def test_into_the_store_and_out_of_it(self):
+        host = self.start()
+        for name in ("single", "zstd", "docker"):
+            digest = self.images.names[name]
+            self.copy(f"oci:{self.source}:{name}", f"store:team/app:{name}")
+            self.assertEqual(json.loads(self.images.blobs[digest])["config"]["digest"], self.k.config(f"team/app:{name}")["Id"])
+            self.assertEqual(digest, self.copy(f"store:team/app:{name}", f"{host}/{name}:1")["images"][0]["digest"])
+            self.assertEqual(self.images.blobs[digest], self.manifest(host, name, "1"))
+        multi = self.copy(f"oci:{self.source}:multi", "store:multi:1")
+        self.assertEqual(self.images.names["multi"], multi["images"][0]["digest"])
+        entries = json.loads(self.images.blobs[self.images.names["multi"]])["manifests"]
+        self.copy("store:multi:1", f"oci:{self.path('back')}:multi")
+        for platform, entry in (("linux/amd64", entries[0]), ("linux/arm64", entries[1])):
+            self.assertEqual(entry["digest"] + "\n", self.k("digest", "--platform", platform, "store:multi:1").out)
+            self.assertEqual(entry["digest"] + "\n", self.k("digest", "--platform", platform, f"oci:{self.path('back')}:multi").out)
+        self.assertEqual({"docker", "single", "zstd"}, set(self.k("tags", "store:team/app").out.split()))
+        self.copy("-a", "store:team/app", f"{host}/everything")
+        self.assertEqual(self.images.blobs[self.images.names["zstd"]], self.manifest(host, "everything", "zstd"))
+        self.k.check_store(self)
+
+    def test_what_was_built_leaves_as_a_push_sends_it(self):
+        host, context = self.start(), self.new_folder("context")
+        with open(context + "/Dockerfile", "w", encoding="ascii") as f:
+            f.write("FROM scratch\nCOPY Dockerfile /x\n")
+        self.k("build", "-q", "-t", "built", context)
+        copied = self.copy("store:built", f"{host}/copied:1")["images"][0]["digest"]
+        self.k("tag", "built", f"{host}/pushed:1")
+        self.assertIn(copied, self.k("push", f"{host}/pushed:1").out)
+        self.copy("store:built:latest", f"docker-archive:{context}/x.tar:built:2")
+        loaded = self.kasane()
+        loaded("load", "-i", context + "/x.tar")
+        self.assertEqual(self.k.config("built")["Id"], loaded.config("built:2")["Id"])
+        refused = self.k("copy", "store:nope", f"{host}/x:1", check=False)
+        self.assertEqual((1, True), (refused.code, "No such image" in refused.err), refused.err)
+        # What is no image stays out of the store.
+        artifact = image_sets.Bundle()
+        artifact.add_image(fake_registry.Image([{"a": b"a"}], layer_type="application/x-chart"), "chart")
+        folder = artifact.layout(self.new_folder("chart"))
+        self.copy(f"oci:{folder}:chart", f"{host}/chart:1")
+        refused = self.k("copy", f"{host}/chart:1", "store:chart", check=False)
+        self.assertEqual((1, True), (refused.code, "unsupported media type" in refused.err), refused.err)
 
 
 class WrongTest(CopyTestCase):

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import itertools
 import json
 import re
 import socket
@@ -198,7 +199,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 registry.links.add((self.repository, wanted))
                 return self.answer(201, b"", {"Location": f"/v2/{self.repository}/blobs/{wanted}",
                                               "Docker-Content-Digest": wanted})
-            session = f"s{len(registry.uploads)}"
+            session = f"s{next(registry.sessions)}"
             registry.uploads[session] = b""
             return self.answer(202, b"", {"Location": registry.location(self.repository, session), "Range": "0-0"})
         if session not in registry.uploads:
@@ -254,7 +255,7 @@ class FakeRegistry:
     def __init__(self, tls=None):
         """tls: an ssl.SSLContext for https."""
         self.blobs, self.manifests, self.links, self.uploads = {}, {}, set(), {}
-        self.requests, self.hooks = [], []
+        self.requests, self.hooks, self.sessions = [], [], itertools.count()
         self.ranges, self.mounts, self.strict_links, self.page_size = True, True, False, 100
         self.absolute_locations = True
         self.auth, self.users, self.tokens = None, {}, {}  # auth: None, "basic", "bearer"
