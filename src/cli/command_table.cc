@@ -12,6 +12,7 @@ constexpr CommandGroup kGroups[] = {
     {"image", "Manage images"},
     {"registry", "Explain where names lead, serve a registry and care for its folder"},
     {"store", "Check and clean the image store"},
+    {"system", "Look at and clean the whole store"},
 };
 
 }  // namespace

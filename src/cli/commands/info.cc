@@ -115,13 +115,14 @@ Result<int> run_info(Context& context, const Arguments& arguments) {
 }
 
 constexpr FlagSpec kFlags[] = {kObjectFormatFlag};
+constexpr std::string_view kAliases[] = {"system info"};
 
 }  // namespace
 
 extern const Command kCommand_info;
 const Command kCommand_info = {
     .path = "info",
-    .aliases = {},
+    .aliases = kAliases,
     .summary = "Display information about the store and this host",
     .usage = "[OPTIONS]",
     .help =
