@@ -48,6 +48,8 @@ class Pusher {
   Result<void> upload(const Sha256Digest& digest, uint64_t size, UploadSource& source,
                       const UploadHooks& hooks, const std::stop_token& stop);
   Result<bool> has_manifest(const std::string& tag, const Sha256Digest& digest, const std::stop_token& stop);
+  // Whatever it means.
+  Result<bool> has_tag(const std::string& tag, const std::stop_token& stop);
   // `reference`: tag or digest.
   Result<void> put_manifest(const std::string& reference, const std::string& media_type,
                             const std::string& bytes, const std::stop_token& stop);

@@ -83,8 +83,9 @@ class TextTarget final : public BlobTarget {
 }  // namespace
 
 Result<std::unique_ptr<Repository>> Repository::open(const Surroundings& around,
-                                                     const oci::Reference& reference) {
+                                                     const oci::Reference& reference, int max_attempts) {
   Route route = TRY(find_route(around, reference));
+  if (max_attempts > 0) route.limits.attempts = std::min(route.limits.attempts, max_attempts);
   if (!route.blocked_by.empty())
     return Error(ErrorKind::kPermission, "registry " + reference.domain + " is blocked")
         .hint(route.blocked_by + " says so");

@@ -40,8 +40,9 @@ class BlobTarget {
 class Repository {
  public:
   // kPermission when the configuration blocks the name.
+  // `max_attempts`: of one request, where fewer than configured will do; 0: as configured.
   static Result<std::unique_ptr<Repository>> open(const Surroundings& around,
-                                                  const oci::Reference& reference);
+                                                  const oci::Reference& reference, int max_attempts = 0);
 
   const Route& route() const { return route_; }
 

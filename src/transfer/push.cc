@@ -58,7 +58,16 @@ std::string_view layer_type(Compression kind) {
   return kind == Compression::kNone ? oci::kMediaTypeLayer : oci::kMediaTypeLayerGzip;
 }
 
-// The layer as the registry gets it, in blobs/. Compressed at most once in the life of the store.
+}  // namespace
+
+std::unique_ptr<registry::UploadSource> file_upload(std::string path) {
+  return std::make_unique<FileUpload>(std::move(path));
+}
+std::unique_ptr<registry::UploadSource> text_upload(std::string_view bytes) {
+  return std::make_unique<TextUpload>(bytes);
+}
+
+// Compressed at most once in the life of the store.
 Result<oci::Descriptor> layer_blob(store::Store& store, const Sha256Digest& diff_id, const PushOptions& options) {
   oci::Descriptor out;
   if (std::optional<store::LayerBlob> found = TRY(store::find_layer_blob(store, diff_id))) {
@@ -89,6 +98,8 @@ Result<oci::Descriptor> layer_blob(store::Store& store, const Sha256Digest& diff
   out.digest = digest.str();
   return out;
 }
+
+namespace {
 
 // One image on its way.
 struct Outgoing {

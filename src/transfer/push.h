@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "base/compress.h"
 #include "base/result.h"
+#include "oci/manifest.h"
 #include "oci/platform.h"
 #include "oci/reference.h"
 #include "registry/pusher.h"
@@ -34,6 +36,12 @@ struct Pushed {
   uint64_t size = 0;    // its bytes
   std::string media_type;
 };
+
+// The layer as a registry gets it, in the store's blobs/; what was compressed before is used again.
+Result<oci::Descriptor> layer_blob(store::Store& store, const Sha256Digest& diff_id, const PushOptions& options);
+// Uploads of a file, and of bytes that outlive the result.
+std::unique_ptr<registry::UploadSource> file_upload(std::string path);
+std::unique_ptr<registry::UploadSource> text_upload(std::string_view bytes);
 
 // `reference` has a tag. kNotFound: "tag does not exist: X:T".
 Result<Pushed> push(store::Store& store, registry::Pusher& pusher, const oci::Reference& reference,
