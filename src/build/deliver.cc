@@ -143,6 +143,11 @@ Result<void> Deliverer::push(const ExportOptions& output, ExportResult& stored) 
       transfer::PushOptions options;
       options.compression = output.compression;
       options.level = output.level;
+      options.ready_blob = [&](const Sha256Digest& diff_id) -> Result<std::optional<oci::Descriptor>> {
+        for (const std::unique_ptr<StepUploads>& target : *d.uploads)
+          if (std::optional<oci::Descriptor> ready = TRY(target->ready_blob(diff_id, options))) return ready;
+        return std::optional<oci::Descriptor>();
+      };
       transfer::PushEvents told;
       told.status = [&](const std::string& id, const std::string& text) { span.log(id + ": " + text + "\n", 2); };
       return transfer::push(d.store, *pusher, reference, options, told, stop);

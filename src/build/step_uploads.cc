@@ -56,12 +56,14 @@ void StepUploads::add(const Graph& graph, VertexId id, const VertexResult& resul
   if (!result.own) return;
   std::lock_guard lock(mutex_);
   if (!target_.all_steps && !wanted_.contains(id)) return;
-  if (!seen_.insert(result.key).second) return;
   if (!span_) span_ = std::make_unique<Span>(events_, "exporting cache to " + reference_.familiar_name());
-  if (imports_.is_at(reference_, result.key)) {  // that is where it came from
-    ++there_;
+  // What came from there needs not go there; unless it turns out to be of no use, and is made again.
+  if (imports_.is_at(reference_, result.key)) {
+    found_.insert(result.key);
     return;
   }
+  if (!seen_.insert(result.key).second) return;
+  found_.erase(result.key);
   transfer::StepRecord step{result.key, result.own->diff_id(), result.created_ns,
                             public_name(graph.vertices[static_cast<size_t>(id)].name)};
   if (!pool_) pool_ = std::make_unique<ThreadPool>(static_cast<unsigned>(std::max(1, pusher_->uploads())));
@@ -79,6 +81,18 @@ Result<oci::Descriptor> StepUploads::layer_blob(const Sha256Digest& diff_id) {
   std::lock_guard lock(blob->mutex);
   if (!blob->made) blob->made = TRY(transfer::layer_blob(store_, diff_id, form_));
   return *blob->made;
+}
+
+Result<std::optional<oci::Descriptor>> StepUploads::ready_blob(const Sha256Digest& diff_id,
+                                                               const transfer::PushOptions& form) {
+  std::shared_ptr<Blob> blob;
+  if (form.compression == form_.compression && form.level == form_.level) {
+    std::lock_guard lock(mutex_);
+    if (auto it = blobs_.find(diff_id); it != blobs_.end()) blob = it->second;
+  }
+  if (!blob) return std::optional<oci::Descriptor>();
+  std::lock_guard lock(blob->mutex);
+  return blob->made;
 }
 
 void StepUploads::upload(const transfer::StepRecord& step, const store::LayerPtr& layer) {
@@ -120,7 +134,7 @@ Result<void> StepUploads::finish() {
   pool_.reset();  // waits
   std::lock_guard lock(mutex_);
   if (!span_) return {};
-  span_->log(std::to_string(sent_) + " steps pushed, " + std::to_string(there_) + " were there\n", 2);
+  span_->log(std::to_string(sent_) + " steps pushed, " + std::to_string(there_ + found_.size()) + " were there\n", 2);
   if (!error_ && missing_ == 0) {
     span_->done();
     return {};

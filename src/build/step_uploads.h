@@ -38,12 +38,12 @@ class StepUploads {
   // was asked for: then it is a warning.
   Result<void> finish();
 
-  // The layer's blob, compressed by whoever asks first: the image push and this one share it.
-  Result<oci::Descriptor> layer_blob(const Sha256Digest& diff_id);
-  const transfer::PushOptions& form() const { return form_; }
+  // The blob of a layer that this export has compressed, or is at it; for a push of the same form.
+  Result<std::optional<oci::Descriptor>> ready_blob(const Sha256Digest& diff_id, const transfer::PushOptions& form);
 
  private:
   struct Blob;
+  Result<oci::Descriptor> layer_blob(const Sha256Digest& diff_id);
   StepUploads(store::Store& store, const registry::Surroundings& around, const CacheExport& target,
               CacheImports& imports, const SecretValues& secrets, EventBus& events, std::stop_token stop);
   void upload(const transfer::StepRecord& step, const store::LayerPtr& layer);
@@ -63,7 +63,7 @@ class StepUploads {
   std::mutex mutex_;  // guards what follows
   std::unique_ptr<Span> span_;
   std::set<VertexId> wanted_;
-  std::set<Sha256Digest> seen_;
+  std::set<Sha256Digest> seen_, found_;
   std::map<Sha256Digest, std::shared_ptr<Blob>> blobs_;
   size_t sent_ = 0, there_ = 0, missing_ = 0;
   std::optional<Error> error_;

@@ -80,6 +80,8 @@ Result<oci::Descriptor> layer_blob(store::Store& store, const Sha256Digest& diff
     out.size = static_cast<int64_t>(found->size);
     return out;
   }
+  if (options.ready_blob)
+    if (std::optional<oci::Descriptor> ready = TRY(options.ready_blob(diff_id))) return std::move(*ready);
   store::LayerPtr layer = TRY(store::open_layer(store, diff_id));
   store::Store::Ingest ingest = TRY(store.new_ingest());
   const std::string path = ingest.path() + "/blob";

@@ -29,6 +29,8 @@ struct PushOptions {
   std::optional<oci::Platform> platform;  // only this one of a tag that names several
   Compression compression = Compression::kGzip;
   std::optional<int> level;
+  // Blobs of layers that somebody else compresses or has compressed; nullopt: nobody.
+  std::function<Result<std::optional<oci::Descriptor>>(const Sha256Digest& diff_id)> ready_blob;
 };
 
 struct Pushed {
