@@ -206,6 +206,19 @@ void warn_of_limits(const GraphRun& run, EventBus& events) {
   for (const std::string& note : notes) events.warn(note);
 }
 
+Result<std::vector<std::unique_ptr<StepUploads>>> open_uploads(store::Store& store, const BuildOptions& options,
+                                                               const std::vector<CacheExport>& exports,
+                                                               CacheImports& imports, EventBus& events,
+                                                               const std::stop_token& stop) {
+  std::vector<std::unique_ptr<StepUploads>> out;
+  for (const CacheExport& target : exports) {
+    if (target.kind != CacheExport::Kind::kRegistry) continue;
+    if (!options.registries) return Error(ErrorKind::kInternal, "no registries are configured for this build");
+    out.push_back(TRY(StepUploads::open(store, *options.registries, target, imports, options.secrets, events, stop)));
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<BuildResult> build(store::Store& store, const BuildOptions& options, EventBus& events,
@@ -233,7 +246,7 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
 
   TRY(make_stat_cache_folder(store));
   static const SshAgents kNoAgents;
-  CacheImports imports(store, events);
+  CacheImports imports(store, options.registries, events, stop);
   for (const std::string& source : options.cache_from) TRY(imports.add(source));
   std::unique_ptr<store::BuildRecordWriter> records = TRY(store::BuildRecordWriter::begin(store));
   BuildEnvironment env(store, *inputs.context, contexts, options.secrets,
@@ -245,20 +258,35 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
   env.cache_ttl_ns = options.cache_ttl_ns;
   env.retries = options.retries;
   unsigned jobs = options.jobs ? options.jobs : std::max(1u, std::thread::hardware_concurrency());
+  std::vector<std::unique_ptr<StepUploads>> uploads =
+      TRY(open_uploads(store, options, cache_exports, imports, events, stop));
+  for (const std::unique_ptr<StepUploads>& target : uploads) target->use(graph);
+  env.uploads = &uploads;
   GraphRun run;
-  Result<void> ran = run_graph(env, graph, jobs, events, {stop, options.kill}, run);
+  BuildResult result;
+  Result<void> ran;
+  for (;;) {
+    ran = run_graph(env, graph, jobs, events, {stop, options.kill}, run);
+    if (ran) {
+      Delivery delivery{store, options, graph, run.results, epoch, tags, lowering.multi_platform, now};
+      delivery.uploads = &uploads;
+      for (const CacheExport& target : cache_exports)
+        delivery.inline_cache |= target.kind == CacheExport::Kind::kInline;
+      ran = deliver(delivery, events, stop, result);
+    }
+    // A cache that broke its word costs time, not the build.
+    if (ran || !imports.take_broken() || stop.stop_requested()) break;
+    events.warn("the steps that relied on it are made again");
+    run = GraphRun();
+    result = BuildResult();
+  }
   warn_of_limits(run, events);
   inputs.context->save_knowledge();
-  BuildResult result;
-  if (ran) {
-    Delivery delivery{store, options, graph, run.results, epoch, tags, lowering.multi_platform, now};
-    for (const CacheExport& target : cache_exports)
-      delivery.inline_cache |= target.kind == CacheExport::Kind::kInline;
-    ran = deliver(delivery, events, stop, result);
-    for (const CacheExport& target : cache_exports)
-      if (ran && target.kind == CacheExport::Kind::kLocal)
-        ran = export_steps(store, target, graph, run.results, events);
-  }
+  for (const CacheExport& target : cache_exports)
+    if (ran && target.kind == CacheExport::Kind::kLocal)
+      ran = export_steps(store, target, graph, run.results, events);
+  for (const std::unique_ptr<StepUploads>& target : uploads)
+    if (Result<void> sent = target->finish(); !sent && ran) ran = std::move(sent);
   store::BuildRecord record = record_of(graph, run, options, inputs, tags, ran, result);
   record.started_ns = now;
   record.finished_ns = now_ns();

@@ -3,6 +3,7 @@
 #include "build/assemble.h"
 #include "build/provenance.h"
 #include "build/step_cache.h"
+#include "store/remote_layer.h"
 #include "transfer/push.h"
 
 namespace kasane::build {
@@ -20,6 +21,7 @@ struct Deliverer {
   std::vector<BuiltPlatform> built;
   ExportResult last;  // for the metadata file
 
+  Result<void> bring_layers(const std::vector<ExportOptions>& outputs);
   Result<void> assemble();
   std::string with_inline_cache(const std::string& members, const Target& target) const;
   Result<void> deliver(const ExportOptions& output);
@@ -46,6 +48,15 @@ std::string Deliverer::with_inline_cache(const std::string& members, const Targe
     if (step.own) keys.emplace_back(step.layers.size() - 1, step.key);
   }
   return with_inline_keys(members, keys);
+}
+
+// From here on nothing depends on a registry's word: every layer that goes into an output is here.
+Result<void> Deliverer::bring_layers(const std::vector<ExportOptions>& outputs) {
+  bool wanted = false;
+  for (const ExportOptions& output : outputs) wanted |= output.kind != ExportOptions::Kind::kCacheOnly;
+  for (const Target& target : d.graph.targets)
+    if (wanted && target.result != kNoVertex) TRY(kasane::store::bring_layers(d.results.at(target.result).layers));
+  return {};
 }
 
 Result<void> Deliverer::assemble() {
@@ -132,6 +143,11 @@ Result<void> Deliverer::push(const ExportOptions& output, ExportResult& stored) 
       transfer::PushOptions options;
       options.compression = output.compression;
       options.level = output.level;
+      options.ready_blob = [&](const Sha256Digest& diff_id) -> Result<std::optional<oci::Descriptor>> {
+        for (const std::unique_ptr<StepUploads>& target : *d.uploads)
+          if (std::optional<oci::Descriptor> ready = TRY(target->ready_blob(diff_id, {options.compression, options.level}))) return ready;
+        return std::optional<oci::Descriptor>();
+      };
       transfer::PushEvents told;
       told.status = [&](const std::string& id, const std::string& text) { span.log(id + ": " + text + "\n", 2); };
       return transfer::push(d.store, *pusher, reference, options, told, stop);
@@ -192,9 +208,10 @@ Result<void> Deliverer::finish() {
 Result<void> deliver(const Delivery& delivery, EventBus& events, std::stop_token stop,
                      BuildResult& result) {
   Deliverer deliverer{delivery, events, std::move(stop), result, {}, {}};
-  TRY(deliverer.assemble());
   std::vector<ExportOptions> outputs = delivery.options.outputs;
   if (outputs.empty()) outputs.push_back(TRY(transfer::parse_output("type=image")));
+  TRY(deliverer.bring_layers(outputs));
+  TRY(deliverer.assemble());
   for (const ExportOptions& output : outputs) TRY(deliverer.deliver(output));
   return deliverer.finish();
 }

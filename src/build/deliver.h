@@ -8,6 +8,7 @@
 
 #include "build/build.h"
 #include "build/graph.h"
+#include "build/step_uploads.h"
 
 namespace kasane::build {
 
@@ -21,6 +22,7 @@ struct Delivery {
   bool multi_platform = false;     // an index even for one platform
   int64_t started_ns = 0;
   bool inline_cache = false;       // keys of the steps go into the configuration
+  std::vector<std::unique_ptr<StepUploads>>* uploads = nullptr;  // what they compressed is used
 };
 
 // Nothing is delivered when a layer or the configuration holds the value of a secret. Fills

@@ -123,6 +123,9 @@ Scheduler::Completion Scheduler::wait() {
 void Scheduler::settle(Completion completion) {
   --running_;
   if (completion.result) {
+    if (env_.uploads)
+      for (const std::unique_ptr<StepUploads>& target : *env_.uploads)
+        target->add(graph_, completion.id, *completion.result);
     std::lock_guard lock(mutex_);
     results_.emplace(completion.id, std::move(*completion.result));
     return;

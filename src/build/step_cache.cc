@@ -12,6 +12,7 @@
 #include "base/compress.h"
 #include "base/csv.h"
 #include "base/diagnostic.h"
+#include "build/remote_steps.h"
 #include "oci/manifest.h"
 #include "transfer/transfer.h"
 
@@ -26,6 +27,7 @@ constexpr const char* kArtifactType = "application/vnd.kasane.step.v1+json";
 constexpr const char* kConfigType = "application/vnd.kasane.step.config.v1+json";
 constexpr const char* kLayerType = "application/vnd.oci.image.layer.v1.tar+zstd";
 constexpr const char* kInlineMember = "kasane.cache.v1";
+constexpr int kMaxRounds = 3;  // of builds that began again because a registry broke its word
 
 std::string quote(std::string_view value) { return '"' + std::string(value) + '"'; }
 
@@ -132,15 +134,12 @@ Result<Json> write_step(const std::string& directory, const Vertex& vertex, cons
   return descriptor;
 }
 
-// The steps that made the layers of the targets; with `all`, every step.
+// With `all`, every step.
 std::set<VertexId> steps_to_export(const Graph& graph, const std::map<VertexId, VertexResult>& results,
                                    bool all) {
-  std::set<VertexId> ids;
+  std::set<VertexId> ids = steps_of_targets(graph);
   if (all)
     for (const auto& [id, result] : results) ids.insert(id);
-  for (const Target& target : graph.targets)
-    for (VertexId id = target.result; id != kNoVertex; id = graph.vertices[static_cast<size_t>(id)].parent)
-      ids.insert(id);
   return ids;
 }
 
@@ -205,33 +204,37 @@ Result<void> CacheImports::add_directory(const std::string& directory) {
 }
 
 // The keys that an inline export left in the configuration name layers that the image brought.
-Result<void> CacheImports::add_image(const std::string& name) {
+// True when there are some.
+Result<bool> CacheImports::add_image(const std::string& name) {
   Result<Sha256Digest> image = transfer::find_image(store_, name);
-  if (!image) {
-    events_.warn("cache source " + name + " is not in the store");
-    return {};
-  }
-  Json config = Json::parse(TRY(store_.image_config(*image)), nullptr, false);
+  if (!image) return false;
+  const std::vector<std::pair<size_t, Sha256Digest>> keys = inline_keys(TRY(store_.image_config(*image)));
   std::vector<Sha256Digest> layers = TRY(store_.image_layers(*image));
-  auto found = config.is_object() ? config.find(kInlineMember) : config.end();
-  if (found == config.end() || !found->is_array()) return {};
-  for (const Json& item : *found) {
-    std::optional<Sha256Digest> key = Sha256Digest::from_hex(text(item, "key"));
-    auto layer = item.is_object() ? item.find("layer") : item.end();
-    if (!key || layer == item.end() || !layer->is_number_unsigned()) continue;
-    size_t number = layer->get<size_t>();
-    if (number >= layers.size() || TRY(store_.find_step(*key))) continue;
+  for (const auto& [number, key] : keys) {
+    if (number >= layers.size() || TRY(store_.find_step(key))) continue;
     store::StepRow row;
-    row.key = *key;
+    row.key = key;
     row.diff_id = layers[number];
     row.explanation = "[]";
     TRY(store_.put_step(row));
   }
+  return !keys.empty();
+}
+
+// An image of the store that has an inline cache is that cache; else the name is a repository's.
+Result<void> CacheImports::add_registry(const std::string& name) {
+  if (TRY(add_image(name))) return {};
+  if (!registries_) {
+    events_.warn("cache source " + name + " is not in the store");
+    return {};
+  }
+  oci::Reference reference = TRY_CONTEXT(oci::Reference::parse(name), "--cache-from");
+  remotes_.push_back(std::make_unique<RemoteSteps>(store_, *registries_, reference.with_default_tag(), events_, stop_));
   return {};
 }
 
 Result<void> CacheImports::add(const std::string& argument) {
-  if (argument.find('=') == std::string::npos) return add_image(argument);
+  if (argument.find('=') == std::string::npos) return add_registry(argument);
   auto pairs = TRY_CONTEXT(split_csv_pairs(argument), "--cache-from");
   std::string type, source;
   for (const auto& [key, value] : pairs) {
@@ -241,9 +244,9 @@ Result<void> CacheImports::add(const std::string& argument) {
   if (source.empty())
     return Error(ErrorKind::kInvalid, "invalid --cache-from " + quote(argument) + ": no src or ref");
   if (type == "local") return add_directory(source);
-  if (type == "registry") return add_image(source);
+  if (type == "registry") return add_registry(source);
   return Error(ErrorKind::kUnsupported, "cache source of type " + quote(type) + " is not supported")
-      .hint("use type=local,src=DIR, or the name of an image with an inline cache");
+      .hint("use type=registry,ref=REPOSITORY, type=local,src=DIR, or the name of an image with an inline cache");
 }
 
 Result<void> CacheImports::import(const Sha256Digest& key, const Step& step) {
@@ -278,33 +281,41 @@ bool CacheImports::fetch(const Sha256Digest& key) {
   return imported.has_value();
 }
 
-Result<CacheExport> parse_cache_export(const std::string& argument) {
-  CacheExport target;
-  std::string type;
-  auto pairs = TRY_CONTEXT(split_csv_pairs(argument), "--cache-to");
-  for (const auto& [key, value] : pairs) {
-    if (key == "type")
-      type = value;
-    else if (key == "dest")
-      target.directory = value;
-    else if (key == "mode" && (value == "min" || value == "max"))
-      target.all_steps = value == "max";
-    else if (key == "ignore-error")
-      target.ignore_error = value == "true";
-    else if (key == "reset")
-      target.reset = value == "true";
-    else if (key == "mode")
-      return Error(ErrorKind::kInvalid, "invalid cache mode " + quote(value)).hint("use mode=min or mode=max");
-  }
-  if (type == "inline" || argument == "inline") {
-    target.kind = CacheExport::Kind::kInline;
-    return target;
-  }
-  if (type != "local")
-    return Error(ErrorKind::kUnsupported, "cache target of type " + quote(type) + " is not supported")
-        .hint("use type=local,dest=DIR or type=inline");
-  if (target.directory.empty()) return Error(ErrorKind::kInvalid, "--cache-to type=local: no dest");
-  return target;
+CacheImports::CacheImports(store::Store& store, const std::optional<registry::Surroundings>& registries,
+                           EventBus& events, std::stop_token stop)
+    : store_(store), events_(events), registries_(registries), stop_(std::move(stop)) {}
+
+CacheImports::~CacheImports() = default;
+
+std::optional<RemoteHit> CacheImports::find_remote(const store::StepRow& row) {
+  for (const std::unique_ptr<RemoteSteps>& remote : remotes_)
+    if (std::optional<RemoteHit> hit = remote->find(row)) return hit;
+  return std::nullopt;
+}
+
+void CacheImports::reject(const Sha256Digest& key, const Error& why) {
+  for (const std::unique_ptr<RemoteSteps>& remote : remotes_)
+    if (remote->gave(key)) remote->reject(key, why);
+}
+
+bool CacheImports::take_broken() {
+  bool broken = false;
+  for (const std::unique_ptr<RemoteSteps>& remote : remotes_) broken |= remote->take_broken();
+  if (broken && ++rounds_ >= kMaxRounds)
+    for (const std::unique_ptr<RemoteSteps>& remote : remotes_) remote->give_up();
+  return broken;
+}
+
+bool CacheImports::is_at(const oci::Reference& repository, const Sha256Digest& key) {
+  for (const std::unique_ptr<RemoteSteps>& remote : remotes_)
+    if (remote->is_at(repository) && remote->gave(key)) return true;
+  return false;
+}
+
+bool CacheImports::rejected_at(const oci::Reference& repository, const Sha256Digest& key) {
+  for (const std::unique_ptr<RemoteSteps>& remote : remotes_)
+    if (remote->is_at(repository) && remote->rejected(key)) return true;
+  return false;
 }
 
 Result<void> export_steps(store::Store&, const CacheExport& target, const Graph& graph,
@@ -318,6 +329,27 @@ Result<void> export_steps(store::Store&, const CacheExport& target, const Graph&
     return {};
   }
   return written;
+}
+
+std::set<VertexId> steps_of_targets(const Graph& graph) {
+  std::set<VertexId> ids;
+  for (const Target& target : graph.targets)
+    for (VertexId id = target.result; id != kNoVertex; id = graph.vertices[static_cast<size_t>(id)].parent)
+      ids.insert(id);
+  return ids;
+}
+
+std::vector<std::pair<size_t, Sha256Digest>> inline_keys(const std::string& config_json) {
+  std::vector<std::pair<size_t, Sha256Digest>> keys;
+  const Json config = Json::parse(config_json, nullptr, false);
+  auto found = config.is_object() ? config.find(kInlineMember) : config.end();
+  if (found == config.end() || !found->is_array()) return keys;
+  for (const Json& item : *found) {
+    const std::optional<Sha256Digest> key = Sha256Digest::from_hex(text(item, "key"));
+    auto layer = item.is_object() ? item.find("layer") : item.end();
+    if (key && layer != item.end() && layer->is_number_unsigned()) keys.emplace_back(layer->get<size_t>(), *key);
+  }
+  return keys;
 }
 
 std::string with_inline_keys(const std::string& members,

@@ -40,8 +40,8 @@ constexpr FlagSpec kFlags[] = {
     list("build-context", "A further context (format: \"name=DIR\", \"name=docker-image://REF\",\n"
          "\"name=oci-layout://DIR[:TAG]\", \"name=target:STAGE\", a git\nrepository or a URL)"),
     ignored("builder"),
-    list("cache-from", "Take cached steps from: \"type=local,src=DIR\", or an image that\nwas built with an inline cache"),
-    list("cache-to", "Put cached steps to: \"type=local,dest=DIR[,mode=max]\" or\n\"type=inline\""),
+    list("cache-from", "Take cached steps from: \"type=registry,ref=REPOSITORY\" (short:\nREPOSITORY, or an image with an inline cache),\n\"type=local,src=DIR\""),
+    list("cache-to", "Put cached steps to: \"type=registry,ref=REPOSITORY[,mode=max]\n[,compression=zstd][,ignore-error=true]\" (short: REPOSITORY),\n\"type=local,dest=DIR[,mode=max]\" or \"type=inline\""),
     text("cache-ttl", "Do not use cached steps older than this (for example 24h)", 0, {}, "duration"),
     text("call", "What to do: \"build\", \"check\", \"outline\", \"targets\" (\",format=json\")", 0, "build"),
     ignored("cgroup-parent"),

@@ -31,7 +31,7 @@ Result<Platform> parse_platform(const Json& json, std::string_view what) {
 }
 
 // R6: bytes carried inside a descriptor must be the ones that it names.
-Result<void> check_data(const JsonReader& in, const Json& json, const Descriptor& descriptor) {
+Result<void> read_data(const JsonReader& in, const Json& json, Descriptor& descriptor) {
   const Json* data = json.find("data");
   if (!data || data->is_null()) return {};
   auto bytes = data->is_string() ? decode_base64(data->text, Padding::kRequired) : std::nullopt;
@@ -40,6 +40,7 @@ Result<void> check_data(const JsonReader& in, const Json& json, const Descriptor
   if (!digest || static_cast<int64_t>(bytes->size()) != descriptor.size ||
       sha256(*bytes) != *digest)
     return in.error("data", "does not match the descriptor's digest and size");
+  descriptor.data = std::move(*bytes);
   return {};
 }
 
@@ -59,7 +60,7 @@ Result<Descriptor> parse_descriptor(const Json& json, std::string_view what, std
   TRY(in.get("urls", out.urls));
   if (const Json* platform = TRY(in.object("platform")))
     out.platform = TRY(parse_platform(*platform, what));
-  TRY(check_data(in, json, out));
+  TRY(read_data(in, json, out));
   return out;
 }
 
@@ -149,6 +150,10 @@ void write_descriptor(std::string& out, const Descriptor& descriptor) {
   }
   if (!descriptor.urls.empty()) out += ']';
   write_map(out, "annotations", descriptor.annotations);
+  if (!descriptor.data.empty()) {
+    out += ',';
+    write_text(out, "data", base64(descriptor.data));
+  }
   if (descriptor.platform) write_platform(out, *descriptor.platform);
   out += '}';
 }

@@ -61,6 +61,14 @@ Result<bool> Pusher::has_manifest(const std::string& tag, const Sha256Digest& di
   return good(answer) && answer.header("docker-content-digest") == digest.str();
 }
 
+Result<bool> Pusher::has_tag(const std::string& tag, const std::stop_token& stop) {
+  ApiRequest head = push_request(*client_, "HEAD", "manifests/" + tag);
+  head.headers = {kAcceptManifests};
+  const ApiAnswer answer = TRY(client_->send(head, stop));
+  if (answer.status == 401 || answer.status == 403) return push_refused(answer, *client_);
+  return good(answer);
+}
+
 Result<void> Pusher::put_manifest(const std::string& reference, const std::string& media_type,
                                   const std::string& bytes, const std::stop_token& stop) {
   ApiRequest put = push_request(*client_, "PUT", "manifests/" + reference);

@@ -32,6 +32,8 @@ class Pusher {
   // The same for a blob whose digest is known at its end only.
   Result<void> upload_growing(GrowingSource& source, const UploadHooks& hooks, const std::stop_token& stop);
   Result<bool> has_manifest(const std::string& tag, const Sha256Digest& digest, const std::stop_token& stop);
+  // Whatever it means.
+  Result<bool> has_tag(const std::string& tag, const std::stop_token& stop);
   // `reference`: tag or digest.
   Result<void> put_manifest(const std::string& reference, const std::string& media_type,
                             const std::string& bytes, const std::stop_token& stop);

@@ -83,8 +83,11 @@ class TextTarget final : public BlobTarget {
 }  // namespace
 
 Result<std::unique_ptr<Repository>> Repository::open(const Surroundings& around,
-                                                     const oci::Reference& reference) {
-  return connect(around, TRY(find_route(around, reference)));
+                                                     const oci::Reference& reference,
+                                                     int max_attempts) {
+  Route route = TRY(find_route(around, reference));
+  if (max_attempts > 0) route.limits.attempts = std::min(route.limits.attempts, max_attempts);
+  return connect(around, std::move(route));
 }
 
 Result<std::unique_ptr<Repository>> Repository::open_to_change(const Surroundings& around,

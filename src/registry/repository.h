@@ -47,8 +47,10 @@ struct Referrers {
 class Repository {
  public:
   // kPermission when the configuration blocks the name.
+  // `max_attempts`: of one request, where fewer than configured will do; 0: as configured.
   static Result<std::unique_ptr<Repository>> open(const Surroundings& around,
-                                                  const oci::Reference& reference);
+                                                  const oci::Reference& reference,
+                                                  int max_attempts = 0);
   // Asks only the endpoint that takes pushes: for what is read in order to change it.
   static Result<std::unique_ptr<Repository>> open_to_change(const Surroundings& around,
                                                             const oci::Reference& reference);

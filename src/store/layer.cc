@@ -104,6 +104,7 @@ bool Layer::has_blob() const { return exists(blob_path()); }
 bool Layer::has_tree() const { return exists(tree_path()); }
 
 Result<std::unique_ptr<ByteSource>> Layer::open_tar() const {
+  TRY(bring());
   const LayerSummary& summary = index_->summary();
   std::unique_ptr<ByteSource> inner;
   if (has_blob()) {
@@ -127,6 +128,7 @@ Result<std::unique_ptr<ByteSource>> Layer::open_tar() const {
 }
 
 Result<std::unique_ptr<ByteSource>> Layer::open_content(size_t i) const {
+  TRY(bring());
   EntryView entry = index_->at(i);
   if (entry.type == tar::EntryType::kHardlink) {
     const std::optional<size_t> target = index_->find(entry.link_target);
@@ -165,6 +167,7 @@ Result<std::unique_ptr<ByteSource>> Layer::open_content(size_t i) const {
 }
 
 Result<std::string> Layer::ensure_tree(Store& store) const {
+  TRY(bring());
   if (has_tree()) return tree_path();
   TRY(store.hold());
   UniqueFd lock = TRY(lock_layer(directory_));
@@ -178,6 +181,7 @@ Result<std::string> Layer::ensure_tree(Store& store) const {
 }
 
 Result<std::string> Layer::ensure_blob(Store& store) const {
+  TRY(bring());
   if (has_blob()) return blob_path();
   TRY(store.hold());
   UniqueFd lock = TRY(lock_layer(directory_));

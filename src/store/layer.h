@@ -27,8 +27,15 @@ using TreeRunner = std::function<Result<int>(const std::function<int()>&)>;
 class Layer {
  public:
   // `runner` is used to read a tree whose files belong to mapped ids; empty = directly.
-  Layer(std::string directory, std::shared_ptr<const LayerIndex> index, TreeRunner runner = {})
-      : directory_(std::move(directory)), index_(std::move(index)), runner_(std::move(runner)) {}
+  // `fetch`, of a layer that is elsewhere: brings it into the store and checks that `index` is
+  // its index. Asked before every use of the bodies; cheap once it succeeded. Thread-safe.
+  using Fetch = std::function<Result<void>()>;
+  Layer(std::string directory, std::shared_ptr<const LayerIndex> index, TreeRunner runner = {},
+        Fetch fetch = {})
+      : directory_(std::move(directory)),
+        index_(std::move(index)),
+        runner_(std::move(runner)),
+        fetch_(std::move(fetch)) {}
   const Sha256Digest& diff_id() const { return index_->summary().diff_id; }
   const LayerIndex& index() const { return *index_; }
   const std::string& directory() const { return directory_; }  // layers/<diffid>, absolute
@@ -37,6 +44,10 @@ class Layer {
   std::string split_path() const { return directory_ + "/split"; }
   bool has_blob() const;
   bool has_tree() const;
+  // Until its bodies are used, a layer that somebody else describes is a claim (remote_layer.h).
+  bool is_claimed() const { return fetch_ != nullptr; }
+  // After success the store has the layer, and index() is true.
+  Result<void> bring() const { return fetch_ ? fetch_() : Result<void>(); }
 
   // Streams the uncompressed tar, whose digest is diff_id(): from blob, or made again
   // from tree. kCorrupt when neither body can give it. The bytes are hashed as they pass:
@@ -63,6 +74,7 @@ class Layer {
   std::string directory_;
   std::shared_ptr<const LayerIndex> index_;
   TreeRunner runner_;
+  Fetch fetch_;
 };
 using LayerPtr = std::shared_ptr<const Layer>;
 

@@ -73,6 +73,7 @@ Result<ByteSource*> LayerContents::open(size_t i) {
     if (target) entry = index.at(i = *target);
   }
   current_.reset();
+  TRY(layer_.bring());
   std::unique_ptr<ByteSource> inner;
   const bool plain = entry.type == tar::EntryType::kFile && entry.size > 0 && !entry.sparse;
   if (plain && !blob_ && layer_.has_blob()) {

@@ -7,7 +7,7 @@
 
 #include "oci/digest.h"
 #include "transfer/layer_export.h"
-#include "transfer/push_image.h"
+#include "transfer/layer_blob.h"
 #include "transfer/upload_sources.h"
 
 namespace kasane::transfer {
@@ -54,10 +54,11 @@ bool is_foreign(const oci::Descriptor& layer) {
 }
 
 BlobSender::BlobSender(store::Store& store, registry::Pusher& pusher, const oci::Reference& target,
-                       const LayerForm& form, const PushEvents& events)
+                       const PushOptions& options, const PushEvents& events)
     : store_(store),
       pusher_(pusher),
-      form_(form),
+      options_(options),
+      form_{options.compression, options.level},
       events_(events),
       notes_(store, pusher.host() + "|" + target.repository),
       near_(neighbours(store, target)) {}
@@ -128,7 +129,9 @@ Result<void> BlobSender::text(const std::string& bytes, const std::stop_token& s
 }
 
 Result<oci::Descriptor> BlobSender::layer(const Sha256Digest& diff_id, const std::stop_token& stop) {
-  if (std::optional<oci::Descriptor> known = TRY(known_layer_blob(store_, diff_id))) {
+  std::optional<oci::Descriptor> known = TRY(known_layer_blob(store_, diff_id));
+  if (!known && options_.ready_blob) known = TRY(options_.ready_blob(diff_id));
+  if (known) {
     TRY(stored(diff_id, *known, stop));
     return std::move(*known);
   }

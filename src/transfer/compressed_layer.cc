@@ -25,10 +25,6 @@ class FileGrower final : public ByteSink {
 
 }  // namespace
 
-std::string LayerForm::text() const {
-  return std::to_string(static_cast<int>(compression)) + "|" + std::to_string(level.value_or(-1)) + "|" + KASANE_VERSION;
-}
-
 Result<std::unique_ptr<CompressedLayer>> CompressedLayer::start(
     store::Store& store, store::LayerPtr layer, const LayerForm& form, Hooks hooks) {
   store::Store::Ingest ingest = TRY(store.new_ingest());

@@ -8,23 +8,15 @@
 #include <mutex>
 #include <optional>
 #include <stop_token>
-#include <string>
 #include <thread>
 
-#include "base/compress.h"
 #include "registry/upload.h"
 #include "store/growing_file.h"
 #include "store/layer.h"
 #include "store/store.h"
+#include "transfer/layer_blob.h"
 
 namespace kasane::transfer {
-
-struct LayerForm {
-  Compression compression = Compression::kGzip;
-  std::optional<int> level;
-  // Same layer, same text → same bytes: names the form in notes about uploads that broke off.
-  std::string text() const;
-};
 
 class CompressedLayer final : public registry::GrowingSource {
  public:

@@ -20,7 +20,6 @@ class Push {
         pusher_(pusher),
         reference_(reference),
         options_(options),
-        form_{options.compression, options.level},
         events_(events),
         stop_(stop) {}
 
@@ -34,7 +33,7 @@ class Push {
         return out;
       }
     }
-    BlobSender sender(store_, pusher_, reference_, form_, events_);
+    BlobSender sender(store_, pusher_, reference_, options_, events_);
     TRY(send_blobs(sender, images));
     for (Outgoing& image : images) TRY(keep_manifest(store_, image));
     sender.forget_made();
@@ -112,7 +111,6 @@ class Push {
   registry::Pusher& pusher_;
   const oci::Reference& reference_;
   const PushOptions& options_;
-  const LayerForm form_;
   const PushEvents& events_;
   const std::stop_token& stop_;
 };

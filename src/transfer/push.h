@@ -10,6 +10,7 @@
 
 #include "base/compress.h"
 #include "base/result.h"
+#include "oci/manifest.h"
 #include "oci/platform.h"
 #include "oci/reference.h"
 #include "registry/pusher.h"
@@ -28,6 +29,8 @@ struct PushOptions {
   Compression compression = Compression::kGzip;
   std::optional<int> level;
   bool nondistributable = false;  // sends foreign layers as well
+  // Blobs of layers that somebody else compresses or has compressed; nullopt: nobody. Null: nobody ever.
+  std::function<Result<std::optional<oci::Descriptor>>(const Sha256Digest& diff_id)> ready_blob;
 };
 
 struct Pushed {

@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "oci/digest.h"
 #include "transfer/image_source.h"
+#include "transfer/layer_blob.h"
 #include "transfer/push_image.h"
 #include "transfer/transfer.h"
 

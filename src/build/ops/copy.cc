@@ -67,7 +67,7 @@ Result<VertexResult> write_then_look(CopyStep& step, LayerPlan& plan, const Sha2
   StepKey key = key_of(step.env, step.op, TRY(plan_digest(plan)), parent);
   step.key = key.digest();
   StepLock lock(step.env, key);
-  std::optional<VertexResult> cached = TRY(find_cached(step.env, step.input, step.key));
+  std::optional<VertexResult> cached = TRY(find_cached(step.env, step.input, key, &plan));
   if (cached) return std::move(*cached);
   VertexResult explained = explain_miss(step.env, step.input, key, &plan);
   store::LayerPtr layer = TRY(writer->commit());
@@ -79,8 +79,9 @@ Result<VertexResult> look_then_write(CopyStep& step, LayerPlan& plan, const Sha2
   StepKey key = key_of(step.env, step.op, TRY(plan_digest(plan)), parent);
   step.key = key.digest();
   StepLock lock(step.env, key);
-  std::optional<VertexResult> cached = TRY(find_cached(step.env, step.input, step.key));
+  std::optional<VertexResult> cached = TRY(find_cached(step.env, step.input, key, parent ? nullptr : &plan));
   if (cached) return std::move(*cached);
+  TRY(bring_sources(step.input, step.op.trees));
   VertexResult explained = explain_miss(step.env, step.input, key, &plan);
   if (!step.op.unpacks()) {
     store::LayerPtr layer = TRY(make_layer(step.env, step.input, plan));

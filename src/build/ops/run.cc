@@ -9,6 +9,7 @@
 #include "build/ops/failed_step.h"
 #include "build/ops/run_mounts.h"
 #include "build/ops/step.h"
+#include "store/remote_layer.h"
 
 namespace kasane::build {
 namespace {
@@ -190,8 +191,10 @@ Result<VertexResult> run_run(BuildEnvironment& env, const StepInput& input, cons
   StepKey key = key_of(env, input, op);
   std::vector<MountContent> contents = TRY(add_mounts_to_key(env, input, op, key));
   StepLock lock(env, key);
-  std::optional<VertexResult> cached = TRY(find_cached(env, input, key.digest()));
+  std::optional<VertexResult> cached = TRY(find_cached(env, input, key));
   if (cached) return std::move(*cached);
+  TRY(store::bring_layers(input.below));
+  for (const RunMount& mount : op.mounts) TRY(bring_sources(input, {&mount.from, 1}));
   TRY(note_mounted_files(env, input, op, key));
   VertexResult explained = explain_miss(env, input, key, nullptr);
   Executed done = TRY(execute(env, input, op, contents));

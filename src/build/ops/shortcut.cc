@@ -1,5 +1,7 @@
 #include "build/ops/shortcut.h"
 
+#include <unistd.h>
+
 #include "dockerfile/match.h"
 
 namespace kasane::build {
@@ -79,7 +81,8 @@ Result<std::optional<Sha256Digest>> follow_shortcut(BuildEnvironment& env, const
 
 Result<void> keep_shortcut(BuildEnvironment& env, const Shortcut& shortcut, const Sha256Digest& key,
                            const Sha256Digest& diff_id) {
-  if (!shortcut.may_be_kept) return {};
+  // A layer that is still in a registry may never come.
+  if (!shortcut.may_be_kept || ::access(env.store.path("layers/" + diff_id.hex()).c_str(), F_OK) != 0) return {};
   std::optional<store::StepRow> known = TRY(env.store.find_step(shortcut.digest));
   if (known && known->explanation == key.hex()) return {};
   store::StepRow row;

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "build/image_tree.h"
+#include "build/remote_steps.h"
+#include "store/remote_layer.h"
 
 namespace kasane::build {
 namespace {
@@ -79,16 +81,44 @@ VertexResult result_of(const StepInput& input, store::LayerPtr layer, const stor
   return result;
 }
 
+bool too_old(const BuildEnvironment& env, const store::StepRow& row) {
+  return env.cache_ttl_ns > 0 && row.created_ns < env.now_ns - env.cache_ttl_ns;
+}
+
 Result<std::optional<VertexResult>> find_step(BuildEnvironment& env, const StepInput& input,
                                               const Sha256Digest& key) {
   std::optional<store::StepRow> row = TRY(env.store.find_step(key, input.vertex.scope));
   if (!row && env.imports.fetch(key)) row = TRY(env.store.find_step(key, input.vertex.scope));
-  if (!row) return std::optional<VertexResult>();
-  if (env.cache_ttl_ns > 0 && row->created_ns < env.now_ns - env.cache_ttl_ns)
-    return std::optional<VertexResult>();
+  if (!row || too_old(env, *row)) return std::optional<VertexResult>();
   Result<store::LayerPtr> layer = store::open_layer(env.store, row->diff_id);
   if (!layer) return std::optional<VertexResult>();  // lost or damaged: the step runs again
   return std::optional(result_of(input, std::move(*layer), *row));
+}
+
+// `json`: the readable parts of the key, which a registry does not keep.
+std::optional<VertexResult> find_remote_step(BuildEnvironment& env, const StepInput& input, const Sha256Digest& key,
+                                             std::string json, const LayerPlan* plan) {
+  store::StepRow row;
+  row.key = key;
+  row.scope = input.vertex.scope;
+  row.explanation = std::move(json);
+  std::optional<RemoteHit> hit = env.imports.find_remote(row);
+  if (!hit || too_old(env, hit->row)) return std::nullopt;
+  if (plan) {
+    const std::vector<std::string> changes = file_changes(*plan, hit->layer->index());
+    if (!changes.empty()) {
+      env.imports.reject(key, Error(ErrorKind::kCorrupt, "it is not what the step copies: " + changes.front()));
+      return std::nullopt;
+    }
+  }
+  return result_of(input, std::move(hit->layer), hit->row);
+}
+
+std::optional<VertexResult> as_hit(std::optional<VertexResult> result) {
+  if (!result) return result;
+  result->cached = true;
+  result->reason = "hit";
+  return result;
 }
 
 }  // namespace
@@ -151,15 +181,25 @@ Result<exec::Executor*> BuildEnvironment::executor() {
   return executor_.get();
 }
 
+Result<std::optional<VertexResult>> find_cached(BuildEnvironment& env, const StepInput& input, const StepKey& key,
+                                                const LayerPlan* plan) {
+  const Sha256Digest digest = key.digest();
+  if (input.vertex.no_cache && !StepLock::made_in_this_build(env, digest)) return std::optional<VertexResult>();
+  std::optional<VertexResult> result = TRY(find_step(env, input, digest));
+  if (!result && env.imports.has_remotes()) result = find_remote_step(env, input, digest, key.to_json(), plan);
+  return as_hit(std::move(result));
+}
+
 Result<std::optional<VertexResult>> find_cached(BuildEnvironment& env, const StepInput& input,
                                                 const Sha256Digest& key) {
-  if (input.vertex.no_cache && !StepLock::made_in_this_build(env, key))
-    return std::optional<VertexResult>();
-  std::optional<VertexResult> result = TRY(find_step(env, input, key));
-  if (!result) return std::optional<VertexResult>();
-  result->cached = true;
-  result->reason = "hit";
-  return result;
+  if (input.vertex.no_cache && !StepLock::made_in_this_build(env, key)) return std::optional<VertexResult>();
+  return as_hit(TRY(find_step(env, input, key)));
+}
+
+Result<void> bring_sources(const StepInput& input, std::span<const SourceRef> sources) {
+  for (const SourceRef& source : sources)
+    if (const std::vector<store::LayerPtr>* layers = layers_of(input, source)) TRY(store::bring_layers(*layers));
+  return {};
 }
 
 VertexResult explain_miss(BuildEnvironment& env, const StepInput& input, const StepKey& key,

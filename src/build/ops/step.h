@@ -19,6 +19,7 @@
 #include "build/secrets.h"
 #include "build/ssh_agent.h"
 #include "build/step_cache.h"
+#include "build/step_uploads.h"
 #include "exec/executor.h"
 #include "net/source_cache.h"
 #include "store/build_records.h"
@@ -40,6 +41,7 @@ class BuildEnvironment {
   std::optional<int64_t> epoch;  // SOURCE_DATE_EPOCH, seconds
   int64_t now_ns = 0;            // start of the build
   RunSettings run;
+  std::vector<std::unique_ptr<StepUploads>>* uploads = nullptr;  // get every step that is done
   EventBus* events = nullptr;
   int64_t cache_ttl_ns = 0;      // 0: cached steps of any age
   int retries = 0;               // of downloads
@@ -123,9 +125,15 @@ Result<VertexResult> run_git(BuildEnvironment& env, const StepInput& input, cons
 
 // ---- shared by the operations
 
-// The cached result for this key, or nullopt. The caller holds a StepLock of the key.
+// The cached result for this key, or nullopt. The caller holds a StepLock of the key. A layer that
+// comes from elsewhere must be what `plan` would write, where there is one.
+Result<std::optional<VertexResult>> find_cached(BuildEnvironment& env, const StepInput& input,
+                                                const StepKey& key, const LayerPlan* plan = nullptr);
+// The same where a shortcut led to the key and its parts are not known.
 Result<std::optional<VertexResult>> find_cached(BuildEnvironment& env, const StepInput& input,
                                                 const Sha256Digest& key);
+// Before a step runs: the layers that it takes files from are in the store, and true.
+Result<void> bring_sources(const StepInput& input, std::span<const SourceRef> sources);
 // Remembers a new layer under its key and makes the result. When another process was faster,
 // its result is taken, so that both builds give the image of the next one. `reason` comes from explain_miss().
 Result<VertexResult> finish_step(BuildEnvironment& env, const StepInput& input, const StepKey& key,

@@ -30,7 +30,7 @@ Result<VertexResult> run_workdir(BuildEnvironment& env, const StepInput& input, 
   if (env.epoch) key.add("SOURCE_DATE_EPOCH", std::to_string(*env.epoch));
   key.add("files", TRY(plan_digest(plan)).hex());
   StepLock lock(env, key);
-  std::optional<VertexResult> cached = TRY(find_cached(env, input, key.digest()));
+  std::optional<VertexResult> cached = TRY(find_cached(env, input, key, &plan));
   if (cached) return std::move(*cached);
   VertexResult explained = explain_miss(env, input, key, &plan);
   store::LayerPtr layer = TRY(make_layer(env, input, plan));

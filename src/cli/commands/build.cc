@@ -155,6 +155,7 @@ const Command kCommand_build = {
         "  kasane build -t app .\n"
         "  kasane build -t app:test --target test --build-arg VERSION=1.2 .\n"
         "  kasane build --explain --progress plain .\n"
+        "  kasane build --cache-from reg.example/app/cache --cache-to reg.example/app/cache .\n"
         "  ID=$(kasane build -q .)",
     .flags = build_flags(),
     .min_arguments = 1,

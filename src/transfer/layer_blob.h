@@ -1,0 +1,29 @@
+// A layer of the store as one compressed blob, as registries and layouts hold it. Thread-safe.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/compress.h"
+#include "base/hash.h"
+#include "base/result.h"
+#include "oci/manifest.h"
+#include "store/store.h"
+
+namespace kasane::transfer {
+
+struct LayerForm {
+  Compression compression = Compression::kGzip;
+  std::optional<int> level;
+  // Same layer, same text → same bytes: names the form in notes about uploads that broke off.
+  std::string text() const;
+};
+
+oci::Descriptor layer_descriptor(std::string_view media_type, const Sha256Digest& digest, uint64_t size);
+// The layer as others get it, where the store has it in such a form. OCI's media types.
+Result<std::optional<oci::Descriptor>> known_layer_blob(store::Store& store, const Sha256Digest& diff_id);
+// The same, made now where it is not known. Compressed at most once in the life of the store.
+Result<oci::Descriptor> layer_blob(store::Store& store, const Sha256Digest& diff_id, const LayerForm& form);
+
+}  // namespace kasane::transfer
