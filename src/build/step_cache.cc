@@ -143,12 +143,22 @@ std::set<VertexId> steps_to_export(const Graph& graph, const std::map<VertexId, 
   return ids;
 }
 
+// What an export that died left. REQUIRES: the lock of the directory.
+void remove_unfinished(const std::string& directory) {
+  const std::string folder = directory + "/blobs/sha256";
+  Result<std::vector<std::string>> names = list_directory(folder);
+  if (!names) return;
+  for (const std::string& name : *names)
+    if (name.starts_with(".tmp-")) ::unlink((folder + "/" + name).c_str());
+}
+
 Result<void> write_steps(const CacheExport& target, const Graph& graph,
                          const std::map<VertexId, VertexResult>& results) {
   const std::string& directory = target.directory;
   TRY(make_directories(directory + "/blobs/sha256", 0755));
   UniqueFd lock = TRY(open_file(directory + "/.lock", O_RDWR | O_CREAT, 0644));
   if (::flock(lock.get(), LOCK_EX) != 0) return Error::from_errno(errno, "lock " + directory);
+  remove_unfinished(directory);
   Json index = read_index(directory);
   std::map<std::string, Json> known;
   for (const Json& descriptor : index["manifests"]) known[key_of_descriptor(descriptor)] = descriptor;
@@ -165,6 +175,7 @@ Result<void> write_steps(const CacheExport& target, const Graph& graph,
   Json manifests = Json::array();
   for (auto& [key, descriptor] : kept) manifests.push_back(std::move(descriptor));
   index["manifests"] = std::move(manifests);
+  TRY(sync_directory(directory + "/blobs/sha256"));  // before the index names them
   TRY(replace_file(directory + "/oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}"));
   return replace_file(directory + "/index.json", index.dump());
 }

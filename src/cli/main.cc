@@ -136,8 +136,8 @@ int run_command_line(std::span<const std::string> words, Context& context) {
 
 int run(int argc, char** argv) {
   prepare_signals();
-  BufferedFdSink out(STDOUT_FILENO, "write standard output");
-  FdSink err(STDERR_FILENO, "write standard error");
+  BufferedFdSink out(STDOUT_FILENO, "standard output");
+  FdSink err(STDERR_FILENO, "standard error");
   Streams streams;
   streams.out = &out;
   streams.flush_out = [&out] { return out.flush(); };

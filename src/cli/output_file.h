@@ -2,29 +2,30 @@
 // written in place.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "base/fd.h"
+#include "base/new_file.h"
 #include "base/result.h"
 
 namespace kasane::cli {
 
-// Without commit() a new file is removed again. One thread.
+// Without commit() no new file stays. One thread.
 class OutputFile {
  public:
   // kInvalid for directories.
   static Result<OutputFile> open(const std::string& path);
   OutputFile(OutputFile&&) = default;
   OutputFile& operator=(OutputFile&&) = delete;
-  ~OutputFile();
 
-  int fd() const { return fd_.get(); }
-  Result<void> commit();  // fsync, rename
+  int fd() const { return new_ ? new_->fd() : fd_.get(); }
+  Result<void> commit();  // fsync, then the name
 
  private:
   OutputFile() = default;
-  std::string path_, temporary_;
-  UniqueFd fd_;
+  UniqueFd fd_;  // of what is no plain file
+  std::optional<NewFile> new_;
 };
 
 }  // namespace kasane::cli

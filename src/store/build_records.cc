@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <mutex>
 
@@ -22,16 +23,28 @@ constexpr size_t kMinHexPrefix = 4;
 constexpr size_t kMinIdPrefix = 4;
 
 // "20240131T235959.123456-0123abcd", UTC: sorts by time.
-std::string new_build_id() {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
+std::string build_id_at(const timespec& time) {
   tm parts{};
-  ::gmtime_r(&now.tv_sec, &parts);
+  ::gmtime_r(&time.tv_sec, &parts);
   char text[64];
   size_t size = std::strftime(text, sizeof text, "%Y%m%dT%H%M%S", &parts);
   char rest[32];
-  std::snprintf(rest, sizeof rest, ".%06ld-", now.tv_nsec / 1000);
+  std::snprintf(rest, sizeof rest, ".%06ld-", time.tv_nsec / 1000);
   return std::string(text, size) + rest + random_name().substr(0, 8);
+}
+
+// The newest record must sort last, or it would be the first to go: when the clock went back,
+// time goes on from the newest there is.
+std::string new_build_id(const std::string& newest) {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  std::string id = build_id_at(now);
+  if (id > newest) return id;
+  tm parts{};
+  if (!::strptime(newest.substr(0, 15).c_str(), "%Y%m%dT%H%M%S", &parts)) return id;
+  timespec next{::timegm(&parts), std::atol(newest.substr(16, 6).c_str()) * 1000 + 1000};
+  if (next.tv_nsec >= 1'000'000'000) next = {next.tv_sec + 1, 0};
+  return build_id_at(next);
 }
 
 bool is_build_id(std::string_view name) {
@@ -126,7 +139,11 @@ bool is_meant(const BuildRecord& record, const std::string& text) {
 }  // namespace
 
 struct BuildRecordWriter::Impl {
-  explicit Impl(Store& of) : store(of), id(new_build_id()) {}
+  explicit Impl(Store& of) : store(of), id(new_build_id(newest_of(of))) {}
+  static std::string newest_of(const Store& store) {
+    Result<std::vector<std::string>> ids = build_ids(store);
+    return ids && !ids->empty() ? ids->front() : std::string();
+  }
 
   std::string directory() const { return store.path("builds/" + id); }
   Result<void> make();

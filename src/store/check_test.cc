@@ -131,7 +131,8 @@ TEST_F(CheckTest, RecordsThatDisagree) {
   change("UPDATE image_blobs SET size = size + 1");
   EXPECT_EQ(found(), "blob");
   change("UPDATE image_blobs SET size = size - 1");
-  change("INSERT INTO tags VALUES('docker.io/library/lost:1', 'r', x'00', 0)");
+  change(
+      "INSERT INTO tags VALUES('docker.io/library/lost:1', 'docker.io/library/lost', x'00', 0)");
   EXPECT_EQ(found(), "tag");
   change("DELETE FROM tags WHERE reference LIKE '%lost%'");
   EXPECT_EQ(found(), "");

@@ -113,13 +113,15 @@ Result<int> Database::schema_version() {
   return out;
 }
 
-// A reader of a WAL database needs to write its -shm file. On a read-only file system the
-// database can still be read as an immutable file, if nothing is left in the log.
+// A reader of a WAL database needs to write its -shm file. On a read-only file system, or one
+// without room for that, the database can still be read as an immutable file, if nothing is left
+// in the log.
 Result<void> Database::connect_for_reading() {
   TRY(connect(path_, SQLITE_OPEN_READONLY));
   Result<int> version = schema_version();
   if (version) return {};
   bool blocked = version.error().kind() == ErrorKind::kPermission ||
+                 version.error().kind() == ErrorKind::kNoSpace ||
                  sqlite3_errcode(handle_) == SQLITE_CANTOPEN;
   if (!blocked) return std::move(version.error());
   struct stat log;
@@ -141,7 +143,8 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, bool r
   }
   Result<int> version = out->schema_version();
   if (!version && !read_only && version.error().kind() != ErrorKind::kCorrupt &&
-      version.error().kind() != ErrorKind::kConflict) {
+      version.error().kind() != ErrorKind::kConflict &&
+      version.error().kind() != ErrorKind::kNoSpace) {
     TRY(out->connect_for_reading());
     version = out->schema_version();
   }

@@ -229,6 +229,15 @@ Result<LayerPtr> open_layer(Store& store, const Sha256Digest& diff_id) {
   return LayerPtr(std::make_shared<Layer>(directory, std::move(*index), store.tree_runner()));
 }
 
+Result<bool> adopt_layer(Store& store, const Sha256Digest& diff_id) {
+  const std::string layers = store.path("layers"), directory = layers + "/" + diff_id.hex();
+  if (!is_sound(directory, diff_id)) return false;
+  // Its maker may have died before it synced the name.
+  TRY(sync_directory(layers));
+  TRY(store.register_layer(TRY(open_layer(store, diff_id))->index().summary()));
+  return true;
+}
+
 Sha256Digest chain_content_id(const std::vector<LayerPtr>& layers) {
   FieldHash hash("kasane layer stack 1");
   for (const LayerPtr& layer : layers) hash.add(layer->index().summary().content_id);

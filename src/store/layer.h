@@ -122,6 +122,10 @@ Result<LayerPtr> adopt_tree(Store& store, const std::string& upper_dir,
 
 Result<LayerPtr> open_layer(Store& store, const Sha256Digest& diff_id);
 
+// Whether an image may refer to the layer, so that it need not be made. A process that died may
+// have left a whole layer without its record: that is recorded now. REQUIRES: the store is held.
+Result<bool> adopt_layer(Store& store, const Sha256Digest& diff_id);
+
 // Identity of a stack of layers without times: H(content ids), lowest first. Used in
 // step keys, so that a step rebuilt to equal content still hits everything after it.
 Sha256Digest chain_content_id(const std::vector<LayerPtr>& layers);

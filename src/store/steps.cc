@@ -109,7 +109,10 @@ Result<std::optional<StepRow>> Store::find_step(const Sha256Digest& key, const s
   // build that follows another one writes nothing.
   UsedStep use{key, scope.empty() ? out.scope : scope};
   if (!use.scope.empty() && TRY(is_latest_use(*database, use.scope, key))) use.scope.clear();
-  if (!use.scope.empty() || last_used_ns < now_ns() - kUseGranularity) {
+  // A use in the future was written while the clock was wrong, and would keep the step for ever.
+  const int64_t now = now_ns();
+  if (!use.scope.empty() || last_used_ns < now - kUseGranularity ||
+      last_used_ns > now + kUseGranularity) {
     std::lock_guard lock(mutex_);
     used_steps_.push_back(std::move(use));
   }

@@ -151,7 +151,13 @@ Result<Database*> Store::attach() {
     struct stat st;
     if (::lstat(file.c_str(), &st) == 0) {
       if (hold_wanted_) TRY(locks_->hold());
-      database_ = TRY(Database::open(file, options_.read_only));
+      Result<std::unique_ptr<Database>> database = Database::open(file, options_.read_only);
+      // On a full disk there is not even room for the files beside the database, without which
+      // nothing could be removed either.
+      if (!database && database.error().kind() == ErrorKind::kNoSpace && !options_.read_only &&
+          ::unlink(path("reserve").c_str()) == 0)
+        database = Database::open(file, false);
+      database_ = TRY(std::move(database));
     }
     if (!database_ && !has_objects(root_)) return nullptr;
   }

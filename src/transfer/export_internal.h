@@ -1,11 +1,13 @@
 // What the files of the build outputs share. Internal to src/transfer.
 #pragma once
 
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "base/fd.h"
+#include "base/new_file.h"
 #include "base/stream.h"
 #include "oci/json.h"
 #include "oci/manifest.h"
@@ -31,14 +33,13 @@ class OutputSink : public ByteSink {
   uint64_t size_ = 0;
 };
 
-// The file that `dest` names: written beside it and renamed at the end. "-" and what is no
+// The file that `dest` names, which takes its name when it is complete. "-" and what is no
 // regular file (a device, a FIFO) are written directly.
 class OutputFile {
  public:
   static Result<OutputFile> open(const std::string& dest);
   OutputFile(OutputFile&&) noexcept = default;
   OutputFile& operator=(OutputFile&&) = delete;
-  ~OutputFile();  // without commit(): the temporary file is removed
   int fd() const { return fd_; }
   const std::string& name() const { return name_; }
   Result<void> commit();
@@ -48,8 +49,7 @@ class OutputFile {
   UniqueFd owned_;
   int fd_ = -1;
   std::string name_;
-  std::string target_;
-  std::string temporary_;
+  std::optional<NewFile> new_;
 };
 
 // Members of an image archive: sorted, fixed modes, one time.

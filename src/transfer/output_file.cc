@@ -67,38 +67,17 @@ Result<OutputFile> OutputFile::open(const std::string& dest) {
   if (exists && !S_ISREG(st.st_mode)) {
     out.owned_ = TRY(open_file(dest, O_WRONLY | O_NOCTTY));
   } else {
-    out.target_ = exists ? real_target(dest) : dest;
-    for (int attempt = 0;; ++attempt) {
-      out.temporary_ = out.target_ + ".kasane-" + std::to_string(::getpid()) + "-" +
-                       std::to_string(attempt);
-      Result<UniqueFd> fd =
-          open_file(out.temporary_, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0666);
-      if (fd) {
-        out.owned_ = std::move(*fd);
-        break;
-      }
-      if (fd.error().errno_value() == EEXIST && attempt < 100) continue;
-      out.temporary_.clear();
-      return std::move(fd.error()).context("write " + dest);
-    }
+    Result<NewFile> file = NewFile::create(exists ? real_target(dest) : dest, 0666);
+    if (!file) return std::move(file.error()).context("write " + dest);
+    out.new_.emplace(std::move(*file));
     // An earlier file keeps its mode, as if it had been written in place.
-    if (exists) (void)::fchmod(out.owned_.get(), st.st_mode & 0777);
+    if (exists) (void)::fchmod(out.new_->fd(), st.st_mode & 0777);
   }
-  out.fd_ = out.owned_.get();
+  out.fd_ = out.new_ ? out.new_->fd() : out.owned_.get();
   return out;
 }
 
-OutputFile::~OutputFile() {
-  if (owned_ && !temporary_.empty()) ::unlink(temporary_.c_str());
-}
-
-Result<void> OutputFile::commit() {
-  if (temporary_.empty()) return {};
-  if (::rename(temporary_.c_str(), target_.c_str()) != 0)
-    return Error::from_errno(errno, "rename to " + target_);
-  temporary_.clear();
-  return {};
-}
+Result<void> OutputFile::commit() { return new_ ? new_->commit() : Result<void>(); }
 
 Result<void> ArchiveWriter::begin_file(const std::string& path, uint64_t size) {
   tar::Entry entry;

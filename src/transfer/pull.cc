@@ -121,7 +121,7 @@ class LayerWork {
     for (size_t i = 0; i < image.manifest.layers.size(); ++i) {
       const oci::Descriptor& layer = image.manifest.layers[i];
       const std::string id = short_id(layer.digest);
-      if (store::open_layer(store_, image.config.diff_ids[i]).has_value()) {
+      if (TRY(store::adopt_layer(store_, image.config.diff_ids[i]))) {
         teller_.status(id, "Already exists");
       } else if (auto [it, added] = wanted.emplace(layer.digest, i);
                  !added && image.config.diff_ids[it->second] != image.config.diff_ids[i]) {

@@ -66,10 +66,6 @@ void follow(store::Store& store, PartialBlob& blob, const Sha256Digest& diff_id,
   }
 }
 
-bool has_layer(store::Store& store, const Sha256Digest& diff_id) {
-  return store::open_layer(store, diff_id).has_value();
-}
-
 // The blob is here from an earlier pull that did not get as far as the layer.
 Result<bool> import_kept(store::Store& store, PartialBlob& blob, const Sha256Digest& digest,
                          const Sha256Digest& diff_id) {
@@ -119,7 +115,7 @@ Result<void> pull_layer(store::Store& store, const BlobFetch& fetch, const oci::
     if (blob->complete()) {
       hooks.status("Download complete");
       // Somebody else may have done all of it while this process waited.
-      if (has_layer(store, diff_id)) break;
+      if (TRY(store::adopt_layer(store, diff_id))) break;
       if (TRY(import_kept(store, *blob, digest, diff_id))) break;
       continue;
     }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """store check finds every damage, and store repair brings back what it can and drops exactly the rest.
 
-KASANE_DAMAGES (30; 300 with KASANE_LONG=1) random damages, KASANE_SEED repeats a sequence.
+KASANE_DAMAGES (20; 300 with KASANE_LONG=1) random damages, KASANE_SEED repeats a sequence.
 """
 
 import json
@@ -17,7 +17,7 @@ import support
 from contexts import write_busybox_tar, write_tree
 from support import run
 
-DAMAGES = int(os.environ.get("KASANE_DAMAGES", "300" if support.LONG else "30"))
+DAMAGES = int(os.environ.get("KASANE_DAMAGES", "300" if support.LONG else "20"))
 SEED = int(os.environ.get("KASANE_SEED", str(time.time_ns() % 1000000)))
 EPOCH = "1600000000"
 DOCKERFILE = """FROM busybox

@@ -93,7 +93,7 @@ Result<int> run_save(Context& context, const Arguments& arguments) {
     return 0;
   }
   OutputFile file = TRY_CONTEXT(OutputFile::open(output), "failed to save image");
-  BufferedFdSink sink(file.fd(), "write " + output);
+  BufferedFdSink sink(file.fd(), output);
   TRY(transfer::save(*store, selection.items(), sink));
   TRY(sink.flush());
   TRY_CONTEXT(file.commit(), "failed to save image");
