@@ -162,7 +162,8 @@ class ManPages(CompletionBase):
 
     @support.needs("man")
     def test_man_renders_without_warning(self):
-        for page in self.pages:
+        some = ("kasane", "kasane-build", "kasane-images", "kasane-image")
+        for page in self.pages if support.LONG else [f"{self.folder}/{name}.1" for name in some]:
             done = subprocess.run(["man", "--warnings", "-l", page], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                   env={**self.k.env, "MANWIDTH": "100", "PAGER": "cat"}, check=False)
             self.assertEqual((0, b""), (done.returncode, done.stderr), page)
@@ -170,10 +171,9 @@ class ManPages(CompletionBase):
 
     @support.needs("mandoc")
     def test_mandoc_finds_no_fault(self):
-        for page in self.pages:
-            done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", page], stdout=subprocess.PIPE, check=False)
-            faults = [line for line in done.stdout.decode().splitlines() if "missing date" not in line]
-            self.assertEqual([], faults)
+        done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", *self.pages], stdout=subprocess.PIPE, check=False)
+        faults = [line for line in done.stdout.decode().splitlines() if "missing date" not in line]
+        self.assertEqual([], faults)
 
     def test_unknown_page(self):
         self.assertEqual(1, self.k("man", "bogus", check=False).code)
