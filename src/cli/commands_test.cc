@@ -95,7 +95,7 @@ TEST_F(CommandsTest, TemplateErrorsOfLists) {
   EXPECT_EQ(outcome.code, 1);
   EXPECT_EQ(outcome.out, "");
   EXPECT_EQ(outcome.err,
-            "Error: template parsing error: template: :1:2: executing \"\" at <.Nope>: can't "
+            "template parsing error: template: :1:2: executing \"\" at <.Nope>: can't "
             "evaluate field "
             "Nope in type *formatter.imageContext\n");
   EXPECT_TRUE(run({"history", "--format", "{{.Nope}}", "a"})
@@ -112,7 +112,7 @@ TEST_F(CommandsTest, TagErrors) {
             "Error parsing reference: \"x:y:z\" is not a valid repository/tag: invalid reference "
             "format\n");
   EXPECT_TRUE(run({"tag", "a", "b@sha256:" + std::string(64, '0')})
-                  .err.starts_with("Error: refusing to create a tag with a digest reference"));
+                  .err.starts_with("refusing to create a tag with a digest reference"));
 }
 
 TEST_F(CommandsTest, History) {

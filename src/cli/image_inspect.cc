@@ -4,6 +4,7 @@
 
 #include "base/diagnostic.h"
 #include "cli/formatter.h"
+#include "cli/images.h"
 #include "cli/template/template.h"
 #include "oci/image_config.h"
 #include "oci/json.h"
@@ -186,9 +187,10 @@ tmpl::Struct response_fields(const store::Store& store, const store::ImageRow& r
   };
 }
 
-Result<InspectedImage> look_up(Context& context, const std::string& name) {
+Result<InspectedImage> look_up(Context& context, const std::string& name,
+                               const std::string& platform) {
   store::Store* store = TRY(context.store(true));
-  return inspect_image(*store, TRY(transfer::find_image(*store, name)));
+  return inspect_image(*store, TRY(find_platform_image(*store, name, platform)));
 }
 
 std::string json_array(const std::vector<InspectedImage>& images, bool compact) {
@@ -260,7 +262,7 @@ tmpl::Value untyped(const Value& wire) {
 }
 
 Result<int> inspect_images(Context& context, const std::vector<std::string>& names,
-                           const std::string& format,
+                           const std::string& format, const std::string& platform,
                            std::string (*missing)(const std::string&, const Error&)) {
   std::optional<tmpl::Template> parsed;
   if (!format.empty() && format != "json") {
@@ -275,7 +277,7 @@ Result<int> inspect_images(Context& context, const std::vector<std::string>& nam
   std::string text;
   std::vector<InspectedImage> images;
   for (const std::string& name : names) {
-    auto image = look_up(context, name);
+    auto image = look_up(context, name, platform);
     if (!image) {
       errors += missing(name, image.error()) + "\n";
       continue;

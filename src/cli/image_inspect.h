@@ -31,7 +31,7 @@ Result<std::string> two_steps(const tmpl::Template& parsed, const InspectedImage
 // of the template each. `missing(name)` makes the sentence for an unknown one. Exit status 0,
 // 1 (something is missing or a template failed) or 64 (template does not parse).
 Result<int> inspect_images(Context& context, const std::vector<std::string>& names,
-                           const std::string& format,
+                           const std::string& format, const std::string& platform,
                            std::string (*missing)(const std::string& name, const Error& error));
 
 }  // namespace kasane::cli

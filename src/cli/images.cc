@@ -1,12 +1,15 @@
 #include "cli/images.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "base/diagnostic.h"
+#include "oci/platform.h"
 #include "oci/reference.h"
 #include "store/layer.h"
+#include "transfer/transfer.h"
 
 namespace kasane::cli {
 
@@ -45,6 +48,32 @@ Result<std::optional<int64_t>> created_seconds(store::Store& store, const store:
 bool is_id_form(const Sha256Digest& image, std::string_view argument) {
   if (argument.starts_with("sha256:")) argument.remove_prefix(7);
   return !argument.empty() && image.hex().starts_with(argument);
+}
+
+std::optional<std::string> check_platform_value(std::string_view value) {
+  Result<oci::Platform> platform = oci::Platform::parse(value);
+  if (platform) return std::nullopt;
+  return platform.error().message();
+}
+
+Result<Sha256Digest> find_platform_image(store::Store& store, const std::string& text,
+                                         const std::string& wanted) {
+  const Sha256Digest plain = TRY(transfer::find_image(store, text));
+  if (wanted.empty()) return plain;
+  const oci::Platform platform = TRY(oci::Platform::parse(wanted));
+  auto parsed = oci::Reference::parse(text);
+  if (parsed && parsed->digest.empty() && !is_id_form(plain, text)) {
+    const std::string reference = parsed->with_default_tag().canonical();
+    if (auto found = TRY(store.find_tag_platform(reference, platform.str()))) return *found;
+  }
+  const store::ImageRow row = TRY(store.image_row(plain));
+  const oci::Platform has{row.os, row.architecture, row.variant, ""};
+  if (has.normalized().str() == platform.str()) return plain;
+  return Error(ErrorKind::kNotFound,
+               fmt::format("image with reference {} was found but does not provide the specified "
+                           "platform ({})",
+                           text, platform.str()))
+      .hint(fmt::format("it is for {}", has.normalized().str()));
 }
 
 Result<DeleteReport> delete_image(store::Store& store, const Sha256Digest& image,

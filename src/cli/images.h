@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "cli/context.h"
+#include "cli/flags.h"
 #include "oci/image_config.h"
 #include "store/store.h"
 
@@ -27,6 +28,19 @@ Result<std::optional<int64_t>> created_seconds(store::Store& store, const store:
 
 // The argument is (a prefix of) the image's id, with or without "sha256:".
 bool is_id_form(const Sha256Digest& image, std::string_view argument);
+
+// --platform of save, history and image inspect.
+std::optional<std::string> check_platform_value(std::string_view value);
+// What `text` names, of this platform ("" = what it names without one). kNotFound, with docker's
+// sentence, when the name has no image of that platform.
+Result<Sha256Digest> find_platform_image(store::Store& store, const std::string& text,
+                                         const std::string& platform);
+inline constexpr FlagSpec kPlatformFlag = {.name = "platform",
+                                           .kind = FlagKind::kString,
+                                           .value_name = "string",
+                                           .help = "Of a name with images of several platforms, this one\n"
+                                                   "(os/arch[/variant])",
+                                           .check = check_platform_value};
 
 // Removes the image record and adds "Deleted: sha256:..." lines (docker's: the image, then
 // the chain ids of layers that nothing else uses, top first) through `line(digest)`.

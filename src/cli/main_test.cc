@@ -24,7 +24,7 @@ TEST_F(MainTest, VersionOpensNoStore) {
 TEST_F(MainTest, VersionTemplateErrors) {
   Outcome outcome = run({"version", "-f", "{{"});
   EXPECT_EQ(outcome.code, 64);
-  EXPECT_EQ(outcome.err, "Error: template parsing error: template: :1: unclosed action\n");
+  EXPECT_EQ(outcome.err, "template parsing error: template: :1: unclosed action\n");
 }
 
 TEST_F(MainTest, UnknownCommands) {
@@ -37,7 +37,7 @@ TEST_F(MainTest, UnknownCommands) {
   EXPECT_EQ(outcome.code, 1);
   EXPECT_EQ(outcome.err,
             "kasane: unknown command: kasane image prun\n\nDid you mean \"kasane image prune\"?\n\n"
-            "Usage:  kasane image COMMAND\n\nRun 'kasane image --help' for more information\n");
+            "Usage:  kasane image\n\nRun 'kasane image --help' for more information\n");
   EXPECT_EQ(
       run({"qqqqqqqq"}).err,
       "kasane: unknown command: kasane qqqqqqqq\n\nRun 'kasane --help' for more information\n");

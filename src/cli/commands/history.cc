@@ -74,7 +74,8 @@ tmpl::Value row_value(const Entry& entry, const std::string& id, const View& vie
 
 Result<int> run_history(Context& context, const Arguments& arguments) {
   store::Store* store = TRY(context.store(true));
-  Sha256Digest image = TRY(transfer::find_image(*store, arguments.positional()[0]));
+  Sha256Digest image = TRY(
+      find_platform_image(*store, arguments.positional()[0], arguments.value("platform")));
   std::vector<Entry> entries = TRY(entries_of(*store, image));
   View view{arguments.on("human"), arguments.on("no-trunc"), context.now_ns()};
   ListFormat list{&kRowType, kColumns, {}, {}};
@@ -95,6 +96,7 @@ constexpr FlagSpec kFlags[] = {
      .help = "Print sizes and dates in human readable format",
      .default_text = "true"},
     {.name = "no-trunc", .help = "Don't truncate output"},
+    kPlatformFlag,
     {.name = "quiet", .shorthand = 'q', .help = "Only show image IDs"},
 };
 constexpr std::string_view kAliases[] = {"image history"};

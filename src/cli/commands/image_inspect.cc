@@ -1,6 +1,7 @@
 // kasane image inspect (reference 1.5).
 #include "cli/image_inspect.h"
 #include "cli/command.h"
+#include "cli/images.h"
 
 namespace kasane::cli {
 namespace {
@@ -10,7 +11,8 @@ std::string missing_image(const std::string&, const Error& error) {
 }
 
 Result<int> run_image_inspect(Context& context, const Arguments& arguments) {
-  return inspect_images(context, arguments.positional(), arguments.value("format"), missing_image);
+  return inspect_images(context, arguments.positional(), arguments.value("format"),
+                        arguments.value("platform"), missing_image);
 }
 
 constexpr FlagSpec kFlags[] = {
@@ -21,6 +23,7 @@ constexpr FlagSpec kFlags[] = {
      .help = "Format output using a custom template:\n"
              "'json':             Print in JSON format\n"
              "'TEMPLATE':         The given Go template, once per image"},
+    kPlatformFlag,
 };
 
 }  // namespace

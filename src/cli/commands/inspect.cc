@@ -45,7 +45,7 @@ Result<int> run_inspect(Context& context, const Arguments& arguments) {
     return 1;
   }
   if (arguments.on("size")) context.err("WARNING: --size ignored for image\n");
-  return inspect_images(context, arguments.positional(), arguments.value("format"),
+  return inspect_images(context, arguments.positional(), arguments.value("format"), "",
                         type.empty() ? missing_object : missing_image);
 }
 

@@ -17,16 +17,18 @@ namespace {
 // Every tag of a repository that was named without tag, else the one tag, else just the image.
 class Selection {
  public:
-  explicit Selection(store::Store& store) : store_(store) {}
+  Selection(store::Store& store, std::string platform)
+      : store_(store), platform_(std::move(platform)) {}
 
   Result<void> add(const std::string& argument) {
     auto parsed = oci::Reference::parse(argument);
     if (parsed && parsed->tag.empty() && parsed->digest.empty() && !oci::looks_like_id(argument))
-      if (TRY(add_repository(parsed->name()))) return {};
-    Sha256Digest image = TRY(transfer::find_image(store_, argument));
+      if (platform_.empty() && TRY(add_repository(parsed->name()))) return {};
+    Sha256Digest image = TRY(find_platform_image(store_, argument, platform_));
     std::vector<std::string> references;
-    if (parsed && !parsed->tag.empty() && parsed->digest.empty() && !is_id_form(image, argument))
-      references.push_back(parsed->canonical());
+    if (parsed && (!parsed->tag.empty() || !platform_.empty()) && parsed->digest.empty() &&
+        !is_id_form(image, argument))
+      references.push_back(parsed->with_default_tag().canonical());
     merge(image, references);
     return {};
   }
@@ -58,6 +60,7 @@ class Selection {
   }
 
   store::Store& store_;
+  std::string platform_;
   std::vector<transfer::SaveItem> items_;
 };
 
@@ -86,7 +89,7 @@ Result<int> run_save(Context& context, const Arguments& arguments) {
   }
   store::Store* store = TRY(context.store(true));
   TRY(store->hold());
-  Selection selection(*store);
+  Selection selection(*store, arguments.value("platform"));
   for (const std::string& name : arguments.positional()) TRY(selection.add(name));
   if (output.empty()) {
     TRY(transfer::save(*store, selection.items(), *context.streams.out));
@@ -106,6 +109,7 @@ constexpr FlagSpec kFlags[] = {
      .kind = FlagKind::kString,
      .value_name = "string",
      .help = "Write to a file, instead of STDOUT"},
+    kPlatformFlag,
 };
 constexpr std::string_view kAliases[] = {"image save"};
 

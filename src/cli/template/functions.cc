@@ -306,28 +306,31 @@ Result<Value> call_join(Args args) {
   return Value::string(std::move(out));
 }
 
-std::string map_ascii(std::string text, int (*change)(int)) {
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < 0x80) c = static_cast<char>(change(c));
-  return text;
+// Every rune changed; an invalid byte becomes U+FFFD, as strings.Map makes it.
+std::string map_runes(std::string_view text, uint32_t (*change)(uint32_t)) {
+  std::string out;
+  while (!text.empty()) {
+    const Rune rune = decode_rune(text);
+    append_rune(out, change(rune.value));
+    text.remove_prefix(rune.width);
+  }
+  return out;
 }
 
-Result<Value> call_lower(Args args) {
-  return Value::string(map_ascii(args[0].text(), std::tolower));
-}
-Result<Value> call_upper(Args args) {
-  return Value::string(map_ascii(args[0].text(), std::toupper));
-}
+Result<Value> call_lower(Args args) { return Value::string(map_runes(args[0].text(), to_lower)); }
+Result<Value> call_upper(Args args) { return Value::string(map_runes(args[0].text(), to_upper)); }
 
 Result<Value> call_title(Args args) {  // strings.Title
-  std::string text = args[0].text();
-  bool word = false;
-  for (char& c : text) {
-    bool letter = std::isalnum(static_cast<unsigned char>(c)) || c == '_' || (c & 0x80);
-    if (letter && !word) c = static_cast<char>((c & 0x80) ? c : std::toupper(c));
-    word = letter;
+  std::string out;
+  bool inside = false;
+  for (std::string_view text = args[0].text(); !text.empty();) {
+    const Rune rune = decode_rune(text);
+    const bool letter = is_letter_or_digit(rune.value);
+    append_rune(out, letter && !inside ? to_upper(rune.value) : rune.value);
+    inside = letter;
+    text.remove_prefix(rune.width);
   }
-  return Value::string(std::move(text));
+  return Value::string(std::move(out));
 }
 
 Result<Value> call_pad(Args args) {

@@ -94,6 +94,10 @@ class Printer {
 
   std::string format_int(const Spec& spec, const Value& value) const {
     const int64_t number = value.as_int();
+    // A time.Duration has a String method, which these verbs call.
+    if (value.type().name == "time.Duration" && !spec.sharp &&
+        (spec.verb == 'v' || spec.verb == 's' || spec.verb == 'q'))
+      return format_string(spec, Value::string(go_duration(number)));
     const uint64_t size =
         number < 0 ? 0 - static_cast<uint64_t>(number) : static_cast<uint64_t>(number);
     // Negative and too large numbers are no code points: U+FFFD, as Go prints them.
@@ -397,6 +401,27 @@ class Formatter {
 };
 
 }  // namespace
+
+std::string go_duration(int64_t ns) {
+  if (ns == 0) return "0s";
+  const uint64_t size = ns < 0 ? 0 - static_cast<uint64_t>(ns) : static_cast<uint64_t>(ns);
+  auto with_fraction = [](uint64_t whole, uint64_t part, int digits) {
+    const std::string text = std::to_string(whole);
+    if (part == 0) return text;
+    std::string fraction = fmt::format("{:0{}}", part, digits);
+    fraction.erase(fraction.find_last_not_of('0') + 1);
+    return text + "." + fraction;
+  };
+  std::string text = ns < 0 ? "-" : "";
+  if (size < 1'000) return text + std::to_string(size) + "ns";
+  if (size < 1'000'000) return text + with_fraction(size / 1'000, size % 1'000, 3) + "\u00b5s";
+  if (size < 1'000'000'000)
+    return text + with_fraction(size / 1'000'000, size % 1'000'000, 6) + "ms";
+  const uint64_t seconds = size / 1'000'000'000;
+  if (seconds >= 3600) text += std::to_string(seconds / 3600) + "h";
+  if (seconds >= 60) text += std::to_string(seconds / 60 % 60) + "m";
+  return text + with_fraction(seconds % 60, size % 1'000'000'000, 9) + "s";
+}
 
 std::string format_v(const Value& value) { return Printer().format(Spec{}, value); }
 

@@ -13,6 +13,7 @@ namespace kasane::cli::tmpl {
 // ascii: every rune above 0x7f is escaped (%+q).
 std::string go_quote(std::string_view text, bool ascii = false);
 std::string format_v(const Value& value);  // %v
+std::string go_duration(int64_t nanoseconds);  // time.Duration's String(): "1m30s", "1.5ms"
 std::string sprint(std::span<const Value> values);
 std::string sprintln(std::span<const Value> values);
 std::string sprintf(std::string_view format, std::span<const Value> values);

@@ -90,6 +90,29 @@ TEST(GoFormat, Floats) {
   EXPECT_EQ(go_float(2.0, 'g', 3), "2");
 }
 
+TEST(GoFormat, Durations) {
+  EXPECT_EQ(go_duration(0), "0s");
+  EXPECT_EQ(go_duration(1), "1ns");
+  EXPECT_EQ(go_duration(1'100), "1.1\u00b5s");
+  EXPECT_EQ(go_duration(2'200'000), "2.2ms");
+  EXPECT_EQ(go_duration(3'300'000'000), "3.3s");
+  EXPECT_EQ(go_duration(245'000'000'000), "4m5s");
+  EXPECT_EQ(go_duration(245'001'000'000), "4m5.001s");
+  EXPECT_EQ(go_duration(18'367'001'000'000), "5h6m7.001s");
+  EXPECT_EQ(go_duration(480'000'000'001), "8m0.000000001s");
+  EXPECT_EQ(go_duration(INT64_MIN), "-2562047h47m16.854775808s");
+  constexpr GoType kDuration{"time.Duration", Kind::kInt};
+  Value half = Value::integer(1'500'000'000, kDuration);
+  EXPECT_EQ(ok("{{.}} {{printf \"%s %q %d\" . . .}} {{json .}}", half),
+            "1.5s 1.5s \"1.5s\" 1500000000 1500000000");
+}
+
+TEST(Functions, CasesOfLetters) {
+  EXPECT_EQ(ok("{{upper .}}|{{title .}}", Value::string("ça straße ÿ πς яё")),
+            "ÇA STRAßE Ÿ ΠΣ ЯЁ|Ça Straße Ÿ Πς Яё");
+  EXPECT_EQ(ok("{{lower .}}", Value::string("ÇA Ÿ ΠΣ ЯЁ ŁŃ Ž")), "ça ÿ πσ яё łń ž");
+}
+
 TEST(GoFormat, Quote) {
   EXPECT_EQ(go_quote("a\"b\\\n\x01\xff é\xe2\x80\xa8"), "\"a\\\"b\\\\\\n\\x01\\xff é\\u2028\"");
   EXPECT_EQ(go_quote("\x7f"), "\"\\x7f\"");

@@ -1,6 +1,50 @@
 #include "cli/template/utf8.h"
 
 namespace kasane::cli::tmpl {
+namespace {
+
+// Lower case letters first..last are `distance` above their upper case.
+struct CaseRange {
+  uint32_t first, last, distance;
+};
+constexpr CaseRange kCaseRanges[] = {
+    {'a', 'z', 32},           {0xe0, 0xf6, 32},         {0xf8, 0xfe, 32},  {0x3b1, 0x3c1, 32},
+    {0x3c3, 0x3cb, 32},       {0x430, 0x44f, 32},       {0x450, 0x45f, 80}, {0x561, 0x586, 48}};
+
+// Blocks where upper and lower case take turns; the upper one has this lowest bit.
+struct PairRange {
+  uint32_t first, last, upper_bit;
+};
+constexpr PairRange kPairRanges[] = {{0x100, 0x12f, 0}, {0x132, 0x137, 0}, {0x139, 0x148, 1},
+                                     {0x14a, 0x177, 0}, {0x179, 0x17e, 1}, {0x460, 0x481, 0},
+                                     {0x48a, 0x4bf, 0}, {0x4d0, 0x52f, 0}, {0x1e00, 0x1e95, 0},
+                                     {0x1ea0, 0x1eff, 0}};
+
+}  // namespace
+
+uint32_t to_upper(uint32_t r) {
+  if (r == 0xff) return 0x178;
+  if (r == 0xb5) return 0x39c;
+  if (r == 0x3c2) return 0x3a3;
+  if (r == 0x131) return 'I';
+  for (const CaseRange& range : kCaseRanges)
+    if (r >= range.first && r <= range.last) return r - range.distance;
+  for (const PairRange& range : kPairRanges)
+    if (r >= range.first && r <= range.last && (r & 1) != range.upper_bit) return r - 1;
+  return r;
+}
+
+uint32_t to_lower(uint32_t r) {
+  if (r == 0x178) return 0xff;
+  if (r == 0x130) return 'i';
+  if (r == 0x1e9e) return 0xdf;
+  for (const CaseRange& range : kCaseRanges)
+    if (r + range.distance >= range.first && r + range.distance <= range.last)
+      return r + range.distance;
+  for (const PairRange& range : kPairRanges)
+    if (r >= range.first && r <= range.last && (r & 1) == range.upper_bit) return r + 1;
+  return r;
+}
 
 Rune decode_rune(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
