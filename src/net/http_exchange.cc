@@ -5,6 +5,8 @@
 #include <cstdlib>
 
 #include "base/text.h"
+#include "net/proxy.h"
+#include "net/response_head.h"
 #include "net/url.h"
 
 namespace kasane::net {
@@ -15,17 +17,12 @@ using Clock = std::chrono::steady_clock;
 constexpr uint64_t kMaxRedirectBody = 1u << 20;
 constexpr size_t kMaxIdleConnections = 16;
 
-std::string_view trim(std::string_view text) {
-  size_t start = text.find_first_not_of(" \t\r\n");
-  if (start == text.npos) return {};
-  return text.substr(start, text.find_last_not_of(" \t\r\n") - start + 1);
-}
-
 class Transfer {
  public:
   Transfer(const CurlApi& api, const HttpExchange& exchange, ByteSink& out, std::stop_token stop,
            const HttpProgress& progress)
-      : api_(api), exchange_(exchange), out_(out), stop_(std::move(stop)), progress_(progress) {}
+      : api_(api), exchange_(exchange), out_(out), stop_(std::move(stop)), progress_(progress),
+        head_(response, exchange.limits.header_bytes) {}
 
   Result<void> run(HttpConnections* connections);
 
@@ -40,8 +37,6 @@ class Transfer {
   bool take_body(std::span<const uint8_t> bytes);
   // Once, before the first byte: is this a body to keep?
   bool wanted();
-  bool take_field(const std::string& name, std::string_view value);
-  bool refuse(ErrorKind kind, std::string why);
   Result<CurlList> header_list();
   Result<void> configure(CURL* easy, curl_slist* headers);
   template <class Set>
@@ -51,6 +46,8 @@ class Transfer {
   Result<CURLcode> drive(CURLM* multi, CURL* easy);
   Result<void> check_time();
   Result<void> verdict(CURL* easy, CURLcode code);
+  Error failure(CURLcode code) const;
+  std::optional<Error> refused_by_proxy(CURL* easy) const;
 
   const CurlApi& api_;
   const HttpExchange& exchange_;
@@ -58,11 +55,11 @@ class Transfer {
   std::stop_token stop_;
   const HttpProgress& progress_;
   std::optional<Error> error_;  // set inside a callback
+  ResponseHead head_;
+  std::string proxy_;
   bool ended_early_ = false;    // by want_body
-  bool headers_done_ = false;
   Clock::time_point last_sent_ = Clock::now();
   std::optional<bool> wanted_;
-  uint64_t header_bytes_ = 0;
   uint64_t received_ = 0;
   uint64_t expected_ = 0;
   char message_[CURL_ERROR_SIZE] = {};
@@ -90,44 +87,9 @@ size_t Transfer::on_upload(char* data, size_t size, size_t count, void* self) {
 }
 
 bool Transfer::take_header(std::string_view line) {
-  header_bytes_ += line.size();
-  if (header_bytes_ > exchange_.limits.header_bytes)
-    return refuse(ErrorKind::kLimit, "the server sent more than " +
-                                         std::to_string(exchange_.limits.header_bytes >> 10) +
-                                         " KiB of headers");
-  if (line.starts_with("HTTP/")) {  // also after a 100 Continue
-    response.headers.clear();
-    response.challenges.clear();
-    size_t space = line.find(' ');
-    response.status = space == line.npos ? 0 : std::atoi(std::string(line.substr(space)).c_str());
-    return true;
-  }
-  if (trim(line).empty()) {
-    headers_done_ = response.status >= 200;
-    return true;
-  }
-  size_t colon = line.find(':');
-  if (colon == line.npos) return true;
-  return take_field(ascii_lower(trim(line.substr(0, colon))), trim(line.substr(colon + 1)));
-}
-
-// Two programs that read one answer differently can be played off against each other (R24).
-bool Transfer::take_field(const std::string& name, std::string_view value) {
-  if (value.find('\0') != value.npos || name.find('\0') != name.npos)
-    return refuse(ErrorKind::kNetwork, "the server sent a header with a NUL byte");
-  auto& headers = response.headers;
-  const bool length = name == "content-length", coding = name == "transfer-encoding";
-  if (auto old = headers.find(name); length && old != headers.end() && old->second != value)
-    return refuse(ErrorKind::kNetwork, "the server sent two different Content-Length headers");
-  if ((length && headers.contains("transfer-encoding")) || (coding && headers.contains("content-length")))
-    return refuse(ErrorKind::kNetwork, "the server sent both Content-Length and Transfer-Encoding");
-  if (name == "www-authenticate") response.challenges.emplace_back(value);
-  headers[name] = value;
-  return true;
-}
-
-bool Transfer::refuse(ErrorKind kind, std::string why) {
-  error_ = Error(kind, std::move(why));
+  Result<void> taken = head_.take(line);
+  if (taken) return true;
+  error_ = std::move(taken.error());
   return false;
 }
 
@@ -172,15 +134,6 @@ const char* environment(const char* lower_name, const char* upper_name) {
 }
 
 // libcurl reads https_proxy, HTTPS_PROXY, all_proxy and no_proxy by itself. As Go's programs,
-// kasane also knows HTTP_PROXY (not in a CGI script, where a client sets it) and never asks a
-// proxy for this host.
-std::optional<std::string> proxy_for(const UrlParts& url) {
-  if (is_loopback(url)) return "";
-  if (url.scheme == "http" && !std::getenv("REQUEST_METHOD"))
-    if (const char* proxy = environment("http_proxy", "HTTP_PROXY")) return proxy;
-  return std::nullopt;
-}
-
 template <class Set>
 void Transfer::configure_tls(const Set& set) {
   set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
@@ -251,7 +204,10 @@ Result<void> Transfer::configure(CURL* easy, curl_slist* headers) {
   set(CURLOPT_HEADERDATA, static_cast<void*>(this));
   set(CURLOPT_WRITEFUNCTION, &Transfer::on_body);
   set(CURLOPT_WRITEDATA, static_cast<void*>(this));
-  if (std::optional<std::string> proxy = proxy_for(*parts)) set(CURLOPT_PROXY, proxy->c_str());
+  // Always said, so that libcurl does not read the environment in its own way.
+  proxy_ = proxy_for(*parts, [](const char* name) -> const char* { return std::getenv(name); });
+  set(CURLOPT_PROXY, proxy_.c_str());
+  set(CURLOPT_NOPROXY, "");
   configure_tls(set);
   configure_body(set);
   if (failed != CURLE_OK)
@@ -262,7 +218,7 @@ Result<void> Transfer::configure(CURL* easy, curl_slist* headers) {
 
 Result<void> Transfer::check_time() {
   const int64_t limit = exchange_.limits.header_ms;
-  if (limit == 0 || headers_done_ || Clock::now() - last_sent_ < std::chrono::milliseconds(limit))
+  if (limit == 0 || head_.complete() || Clock::now() - last_sent_ < std::chrono::milliseconds(limit))
     return {};
   return Error(ErrorKind::kNetwork,
                "the server sent no answer in " + std::to_string(limit / 1000) + " seconds");
@@ -328,16 +284,41 @@ HttpFault fault_of(CURLcode code) {
   }
 }
 
+// A proxy's own refusal is no answer of the server, and does not pass by itself.
+std::optional<Error> Transfer::refused_by_proxy(CURL* easy) const {
+  if (proxy_.empty()) return std::nullopt;
+  long tunnel = 0;
+  api_.easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &tunnel);
+  if (tunnel == 407 || response.status == 407)
+    return Error(ErrorKind::kPermission, "the proxy " + redact_proxy(proxy_) + " wants a user and password, or other ones")
+        .hint("https_proxy and http_proxy may have the form http://USER:PASSWORD@HOST:PORT");
+  if (tunnel >= 400 && tunnel < 500 && tunnel != 408 && tunnel != 429)
+    return Error(ErrorKind::kPermission, "the proxy " + redact_proxy(proxy_) + " refuses the connection (status " +
+                                             std::to_string(tunnel) + ")")
+        .hint("no_proxy names the hosts that are reached without a proxy");
+  return std::nullopt;
+}
+
+Error Transfer::failure(CURLcode code) const {
+  std::string why = message_[0] ? message_ : api_.easy_strerror(code);
+  // libcurl quotes a proxy that it does not understand, with its password.
+  if (const size_t at = proxy_.empty() ? why.npos : why.find(proxy_); at != why.npos)
+    why.replace(at, proxy_.size(), redact_proxy(proxy_));
+  if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL) return Error(ErrorKind::kInvalid, why);
+  if (code == CURLE_OUT_OF_MEMORY) return Error(ErrorKind::kIo, why);
+  return Error(ErrorKind::kNetwork, why).hint(hint_for(code));
+}
+
 Result<void> Transfer::verdict(CURL* easy, CURLcode code) {
   if (error_) return *error_;
+  if (std::optional<Error> refused = refused_by_proxy(easy)) return std::move(*refused);
   if (code != CURLE_OK && !ended_early_) {
     if (exchange_.fault) *exchange_.fault = fault_of(code);
-    std::string why = message_[0] ? message_ : api_.easy_strerror(code);
-    if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)
-      return Error(ErrorKind::kInvalid, why);
-    if (code == CURLE_OUT_OF_MEMORY) return Error(ErrorKind::kIo, why);
-    return Error(ErrorKind::kNetwork, why).hint(hint_for(code));
+    return failure(code);
   }
+  // To libcurl a connection that ends within the headers is an answer without a body.
+  if (!head_.complete())
+    return Error(ErrorKind::kNetwork, "the answer ended within its headers").hint(hint_for(CURLE_PARTIAL_FILE));
   response.effective_url = exchange_.url;
   char* next = nullptr;
   if (is_redirect(response.status) &&

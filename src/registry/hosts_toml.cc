@@ -1,12 +1,10 @@
 // containerd's hosts.toml, the certs.d folders of all three, and docker's daemon.json.
-#include <arpa/inet.h>
-
 #include <algorithm>
 #include <charconv>
-#include <cstring>
 #include <memory>
 
 #include "base/fd.h"
+#include "net/address.h"
 #include "registry/config_files.h"
 #include "registry/toml.h"
 
@@ -141,39 +139,6 @@ Result<HostsFile> parse_hosts(const std::string& text, const std::string& path) 
   return out;
 }
 
-// An address as 16 bytes (IPv4 mapped); false: a name.
-bool parse_address(std::string text, unsigned char (&out)[16]) {
-  if (text.starts_with('[') && text.ends_with(']')) text = text.substr(1, text.size() - 2);
-  unsigned char four[4];
-  if (::inet_pton(AF_INET, text.c_str(), four) == 1) {
-    std::memset(out, 0, 10);
-    out[10] = out[11] = 0xff;
-    std::memcpy(out + 12, four, 4);
-    return true;
-  }
-  return ::inet_pton(AF_INET6, text.c_str(), out) == 1;
-}
-
-bool in_network(const std::string& host, const std::string& network) {
-  const size_t slash = network.find('/');
-  unsigned char address[16], base[16];
-  if (slash == std::string::npos || !parse_address(host, address) ||
-      !parse_address(network.substr(0, slash), base))
-    return false;
-  int bits = -1;
-  std::from_chars(network.data() + slash + 1, network.data() + network.size(), bits);
-  if (network.find(':') == std::string::npos) bits += 96;
-  if (bits < 0 || bits > 128) return false;
-  for (int i = 0; i < bits; ++i)
-    if (((address[i / 8] ^ base[i / 8]) >> (7 - i % 8) & 1) != 0) return false;
-  return true;
-}
-
-std::string without_port(const std::string& host) {
-  if (host.starts_with('[')) return host.substr(0, host.find(']') + 1);
-  return host.substr(0, host.find(':'));
-}
-
 }  // namespace
 
 Result<std::optional<HostsFile>> load_hosts_toml(const Surroundings& around,
@@ -243,15 +208,15 @@ Result<DaemonJson> load_daemon_json(const Surroundings& around) {
 }
 
 bool is_listed(const std::vector<std::string>& list, const std::string& host) {
-  const std::string bare = without_port(host);
+  const std::string bare = net::host_without_port(host);
   return std::any_of(list.begin(), list.end(), [&](const std::string& entry) {
-    return entry == host || entry == bare || in_network(bare, entry);
+    return entry == host || entry == bare || net::in_network(bare, entry);
   });
 }
 
 bool is_loopback_host(const std::string& host) {
-  const std::string bare = without_port(host);
-  return bare == "localhost" || in_network(bare, "127.0.0.0/8") || in_network(bare, "::1/128");
+  const std::string bare = net::host_without_port(host);
+  return bare == "localhost" || net::in_network(bare, "127.0.0.0/8") || net::in_network(bare, "::1/128");
 }
 
 }  // namespace kasane::registry

@@ -16,6 +16,7 @@ constexpr uint64_t kMaxDocument = 4u << 20;
 constexpr size_t kMaxTags = 1'000'000;
 constexpr int kMaxPages = 10'000;  // R11
 constexpr int kMaxTries = 30;      // of one blob, however much each brings
+constexpr uint64_t kMovement = 64u << 10;  // what a broken try must have brought to be no failure
 
 int64_t now_seconds() {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch())
@@ -163,11 +164,11 @@ Result<std::optional<Sha256Digest>> Repository::peek(const std::string& tag, con
   return got;
 }
 
-Result<Document> Repository::document(const std::string& tag_or_digest, const std::stop_token& stop) {
-  const std::optional<Sha256Digest> wanted = Sha256Digest::parse(tag_or_digest);
-  if (!wanted && oci::is_digest(tag_or_digest))
-    return Error(ErrorKind::kUnsupported, "kasane cannot verify " + tag_or_digest);
-  return first_of<Document>(!wanted, [&](Client& client) -> Result<Document> {
+// What a server sent is not what it should be: asked once more, as bytes may have been lost on the
+// way (R15).
+Result<Document> Repository::document_from(Client& client, const std::string& tag_or_digest,
+                                           const std::optional<Sha256Digest>& wanted, const std::stop_token& stop) {
+  for (bool again = false;; again = true) {
     ApiRequest request;
     request.path = "manifests/" + tag_or_digest;
     request.headers = {kAcceptManifests};
@@ -175,13 +176,21 @@ Result<Document> Repository::document(const std::string& tag_or_digest, const st
     ApiAnswer answer = TRY(client.send(request, stop));
     if (answer.status != 200) return api_error(answer, client, subject(tag_or_digest));
     const Sha256Digest found = sha256(answer.body);
-    if (wanted && found != *wanted)
-      return Error(ErrorKind::kCorrupt, "manifest verification failed for digest " + wanted->str());
-    const std::string header = answer.header("docker-content-digest");
-    if (const auto told = Sha256Digest::parse(header); told && *told != found)
-      return Error(ErrorKind::kCorrupt, "manifest verification failed for digest " + told->str());
-    return classify(std::move(answer.body), answer.header("content-type"));
-  });
+    const std::optional<Sha256Digest> told = Sha256Digest::parse(answer.header("docker-content-digest"));
+    const bool wrong = (wanted && found != *wanted) || (told && *told != found);
+    if (!wrong) return classify(std::move(answer.body), answer.header("content-type"));
+    if (again)
+      return Error(ErrorKind::kCorrupt, "manifest verification failed for digest " +
+                                            (wanted && found != *wanted ? *wanted : *told).str());
+  }
+}
+
+Result<Document> Repository::document(const std::string& tag_or_digest, const std::stop_token& stop) {
+  const std::optional<Sha256Digest> wanted = Sha256Digest::parse(tag_or_digest);
+  if (!wanted && oci::is_digest(tag_or_digest))
+    return Error(ErrorKind::kUnsupported, "kasane cannot verify " + tag_or_digest);
+  return first_of<Document>(
+      !wanted, [&](Client& client) { return document_from(client, tag_or_digest, wanted, stop); });
 }
 
 Result<std::string> Repository::blob_text(const oci::Descriptor& descriptor, const std::stop_token& stop) {
@@ -278,7 +287,8 @@ Result<void> Repository::blob_from(Client& client, const oci::Descriptor& descri
       }
       if (!Client::may_heal(error)) return error;
     }
-    if (target.have() > offset || !backoff) {  // it moves: the tries count from here
+    // It moves: the tries count from here. A few bytes a minute are no movement (R18).
+    if (!backoff || target.have() >= offset + kMovement) {
       backoff.emplace(client.attempts(), stop);
       backoff->on_wait = on_retry;
     }

@@ -86,6 +86,8 @@ class Repository {
   // Runs `ask` against each endpoint in order until one succeeds.
   template <class T>
   Result<T> first_of(bool resolving, const std::function<Result<T>(Client&)>& ask);
+  Result<Document> document_from(Client& client, const std::string& tag_or_digest,
+                                 const std::optional<Sha256Digest>& wanted, const std::stop_token& stop);
   Result<void> blob_from(Client& client, const oci::Descriptor& descriptor, BlobTarget& target,
                          const std::stop_token& stop, const std::function<void(int)>& on_retry);
   std::string subject(const std::string& tag_or_digest) const;

@@ -110,6 +110,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.close()
 
+    def serve_silently(self):
+        """Does what is asked, and says nothing."""
+        self.wfile, kept = io.BytesIO(), self.wfile
+        try:
+            self.serve()
+        finally:
+            self.wfile = kept
+
     def body(self):
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
             out = b""
@@ -234,6 +242,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         document = json.loads(data)
         for one in document.get("layers", []) + ([document["config"]] if "config" in document else []):
             if (self.repository, one["digest"]) not in registry.links and not one.get("urls"):
+                registry.too_early.append((name, one["digest"]))
                 return self.error(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")
         for one in document.get("manifests", []):
             if (self.repository, one["digest"]) not in registry.manifests:
@@ -256,6 +265,7 @@ class FakeRegistry:
         """tls: an ssl.SSLContext for https."""
         self.blobs, self.manifests, self.links, self.uploads = {}, {}, set(), {}
         self.requests, self.hooks, self.sessions = [], [], itertools.count()
+        self.too_early = []  # manifests that came before what they name
         self.ranges, self.mounts, self.strict_links, self.page_size = True, True, False, 100
         self.absolute_locations = True
         self.auth, self.users, self.tokens = None, {}, {}  # auth: None, "basic", "bearer"
