@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs kasane beside buildah and docker on the same inputs; prints medians and ratios. See bench/README.md."""
+"""Runs kasane beside buildah, docker and skopeo on the same inputs; prints medians and ratios. See bench/README.md."""
 
 import argparse
 import datetime
@@ -23,10 +23,11 @@ from harness.tools import Skip  # noqa: E402
 def arguments():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--kasane", metavar="PATH", help="the kasane binary (default: build/*/bin/kasane, then PATH)")
-    p.add_argument("--tools", default="kasane,buildah,docker")
-    p.add_argument("--cases", default="a,b,c,d,e")
+    p.add_argument("--tools", default="kasane,buildah,docker,skopeo")
+    p.add_argument("--cases", default="a,b,c,d,e,f")
     p.add_argument("--rounds", type=int, default=3)
-    p.add_argument("--repeat", type=int, default=5, help="repeats of each short command of (e) per round")
+    p.add_argument("--repeat", type=int, default=5, help="repeats of each short command of (f) per round")
+    p.add_argument("--layer-mib", type=int, help="(e): MiB of each layer (default: 1024, small: 8)")
     p.add_argument("--size", choices=("small", "full"), default="full")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--workdir", help="default: a new folder below TMPDIR")
@@ -156,8 +157,8 @@ def main():
                 skipped[name] = str(e)
                 say(f"{name}: SKIPPED: {e}")
         known = set()
-        # (e) last: its images stay in docker's store.
-        for key in sorted(options.cases.split(","), key=lambda k: k == "e"):
+        # (f) last: its images stay in docker's store.
+        for key in sorted(options.cases.split(","), key=lambda k: k == "f"):
             try:
                 case, bases = cases.make(key, f"{work}/inputs", options)
             except Skip as e:
@@ -165,12 +166,16 @@ def main():
                 say(f"({key}): SKIPPED: {e}")
                 continue
             say(f"({key}) {case.title}")
+            able = [t for t in active if key in t.cases]
             for base, tar in bases.items():
                 if base not in known:
                     known.add(base)
-                    for t in active:
+                    for t in able:
                         t.add_base(base, tar, cases.sidecar_of(tar))
-            rows += run_case(case, active, options.rounds, meter)
+            try:
+                rows += run_case(case, able, options.rounds, meter)
+            finally:
+                case.close()
     finally:
         for t in active:
             t.close()

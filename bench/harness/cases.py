@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 
-from . import inputs
+from . import inputs, transfer
 from .measure import Failed
 from .tools import Skip
 
@@ -22,7 +22,12 @@ class Step:
         self.dockerfile, self.nonce, self.repeat = dockerfile, nonce, repeat
 
 
-class BuildCase:
+class Case:
+    def close(self):
+        pass
+
+
+class BuildCase(Case):
     def __init__(self, key, title, ctx, bases, steps):
         self.key, self.title, self.ctx, self.bases, self.steps = key, title, ctx, bases, steps
         self.last = {}
@@ -46,8 +51,8 @@ class BuildCase:
         return [result]
 
 
-class ListCase:
-    """(e): an image store with many images, asked by short commands; several repeats of each per round."""
+class ListCase(Case):
+    """(f): an image store with many images, asked by short commands; several repeats of each per round."""
 
     def __init__(self, key, title, archive, repeat):
         self.key, self.title, self.archive = key, title, archive
@@ -129,7 +134,9 @@ def make(key, work, options):
     """Returns (case, {base name: tar})."""
     size = inputs.SIZES[options.size]
     name = f"{options.size}-{options.seed}"
-    if key != "e":
+    if key == "e":
+        return transfer.TransferCase("e", work, options), {}
+    if key != "f":
         busybox = {"busybox": inputs.made_once(f"{work}/busybox.tar",
                                                lambda p: inputs.busybox_base(p, options.busybox))}
     if key == "a":
@@ -155,8 +162,8 @@ def make(key, work, options):
         return BuildCase("d", f"43 files, {size['ignored_files']:,} ignored", ctx, ["busybox"], [
             Step("cold", COLD), Step("cached", HIT),
             Step("one-line change", MISS, lambda: nonce_into(f"{ctx}/main.js"))]), busybox
-    if key == "e":
+    if key == "f":
         tar = f"{work}/list-{name}.tar"
         inputs.made_once(tar, lambda p: inputs.archive(p, options.seed, size["images"]))
-        return ListCase("e", f"a store with {size['images']} images", tar, options.repeat), {}
+        return ListCase("f", f"a store with {size['images']} images", tar, options.repeat), {}
     raise Failed(f"no case {key}")

@@ -203,7 +203,7 @@ CMD ["node", "dist/m00.js"]
 
 
 def archive(path, seed, images):
-    """(e): one docker-archive with many tiny images, each with a layer and a config of its own."""
+    """(f): one docker-archive with many tiny images, each with a layer and a config of its own."""
     shared = tar_bytes([("shared", f"{seed}\n".encode(), 0o644)])
     shared_hex = hashlib.sha256(shared).hexdigest()
     os.makedirs(os.path.dirname(path), exist_ok=True)

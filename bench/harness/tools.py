@@ -48,6 +48,7 @@ class Tool:
     name = ""
     daemon = None
     note = ""
+    cases = "abcdef"  # those that it can do
 
     def __init__(self, workdir):
         self.dir = os.path.join(workdir, self.name)
@@ -308,4 +309,18 @@ class Docker(Tool):
                 "inspect": [self.bin, "inspect", ref], "version": [self.bin, "version"]}
 
 
-ALL = {"kasane": Kasane, "buildah": Buildah, "docker": Docker}
+class Skopeo(Tool):
+    """Moves images only."""
+    name = "skopeo"
+    cases = "e"
+
+    def __init__(self, workdir, options):
+        path = shutil.which("skopeo")
+        if path is None:
+            raise Skip("skopeo is not installed")
+        super().__init__(workdir)
+        self.bin = path
+        self.version = quiet([path, "--version"]).strip()
+
+
+ALL = {"kasane": Kasane, "buildah": Buildah, "docker": Docker, "skopeo": Skopeo}

@@ -38,6 +38,7 @@ struct RunSettings {
   std::string time_limit_text;          // as the user wrote it
   bool oci = false;                     // --isolation oci; no part of a key: the result is the same
   std::string oci_runtime;              // "" = the first that works
+  exec::SeccompChoice seccomp;          // no part of a key: it can make a step fail only
   std::string cache_namespace;          // of cache mounts (BUILDKIT_CACHE_MOUNT_NS)
 };
 

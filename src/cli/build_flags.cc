@@ -82,7 +82,7 @@ constexpr FlagSpec kFlags[] = {
     text("runtime", "OCI runtime: crun, runc, runsc or a path; implies --isolation=oci\n(default: crun, else runc)"),
     text("sbom", "Shorthand for \"--attest=type=sbom\""),
     list("secret", "Secret for the build (format: \"id=ID[,src=FILE|,env=NAME]\")"),
-    ignored("security-opt", FlagKind::kList),
+    list("security-opt", "System calls of the steps (format:\n\"seccomp=FILE|builtin|unconfined\")"),
     text("shm-size", "Size of /dev/shm in the steps", 0, {}, "bytes"),
     {.name = "squash", .help = "Merge the new layers into one; the steps stay cached one by one"},
     list("ssh", "SSH agent socket or keys for the build (format:\n\"default|ID[=SOCKET|KEY[,KEY]]\")"),

@@ -14,6 +14,7 @@
 #include "cli/build_outputs.h"
 #include "cli/registry_io.h"
 #include "cli/units.h"
+#include "exec/seccomp/profile.h"
 #include "net/git_ref.h"
 
 namespace kasane::cli {
@@ -255,10 +256,21 @@ Result<void> check_stdout(const Context& context, const build::BuildOptions& opt
   return {};
 }
 
+// Docker writes "seccomp=FILE", and once wrote "seccomp:FILE". Its other options set up what no
+// step has here (labels of SELinux, profiles of AppArmor) or what every rootless one has.
+Result<void> add_security_option(const std::string& text, build::RunSettings& run) {
+  const size_t end = text.find_first_of("=:");
+  if (text.substr(0, end) != "seccomp" || end == std::string::npos || end + 1 == text.size())
+    return invalid("--security-opt " + quote(text) + " is not possible")
+        .hint("write seccomp=FILE, seccomp=builtin or seccomp=unconfined");
+  run.seccomp = TRY(exec::read_seccomp_choice(text.substr(end + 1)));
+  return {};
+}
+
 void note_ignored(const Arguments& arguments, std::vector<std::string>& notes) {
   static constexpr std::string_view kIgnored[] = {
       "cgroup-parent", "compress", "cpu-period", "cpu-quota", "cpu-shares", "cpuset-cpus",
-      "cpuset-mems", "memory-swap", "security-opt", "builder"};
+      "cpuset-mems", "memory-swap", "builder"};
   for (std::string_view flag : kIgnored)
     if (arguments.given(flag)) notes.push_back(fmt::format("--{} has no meaning for kasane and is ignored", flag));
 }
@@ -271,6 +283,7 @@ Result<void> add_run_settings(const Arguments& arguments, build::RunSettings& ru
   run.shm_size_bytes = TRY(size_of(arguments, "shm-size"));
   run.memory_limit_bytes = TRY(size_of(arguments, "memory"));
   run.pids_limit = TRY(pids_limit_of(arguments));
+  for (const std::string& text : arguments.list("security-opt")) TRY(add_security_option(text, run));
   run.time_limit_text = arguments.value("run-timeout");
   if (run.time_limit_text.empty()) return {};
   std::optional<int64_t> limit = parse_duration(run.time_limit_text);

@@ -14,6 +14,7 @@ constexpr CommandGroup kGroups[] = {
     {"manifest", "Manage image manifests and manifest lists"},
     {"registry", "Explain where names lead, serve a registry and care for its folder"},
     {"store", "Check and clean the image store"},
+    {"system", "Look at and clean the whole store"},
 };
 
 }  // namespace

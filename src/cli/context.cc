@@ -35,6 +35,7 @@ void Context::flush() {
 }
 
 std::optional<std::string> Context::env(const std::string& name) const {
+  if (name == "DOCKER_CONFIG" && !globals.config.empty()) return globals.config;
   if (environment) return environment(name);
   const char* value = std::getenv(name.c_str());
   if (!value) return std::nullopt;

@@ -31,6 +31,7 @@ struct Streams {
 
 struct Globals {
   std::string root;    // --root; "" = default
+  std::string config;  // --config: docker's folder of configuration; "" = default
   bool debug = false;  // -D
 };
 

@@ -127,7 +127,7 @@ Result<bool> Filters::boolean(std::string_view key, bool absent) const {
                    [](char c) { return std::tolower(c); });
     std::optional<bool> value = parse_bool(lower);
     if (!value || (result && *result != *value))
-      return Error(ErrorKind::kInvalid, fmt::format("invalid filter '{}={}'", key, text));
+      return Error(ErrorKind::kInvalid, fmt::format("invalid filter '{}=[{}]'", key, text));
     result = value;
   }
   return result.value_or(absent);

@@ -15,7 +15,7 @@ constexpr tmpl::GoType kHeaderType{"formatter.SubHeaderContext", tmpl::Kind::kMa
                                    &tmpl::types::kString};
 
 Error template_error(const Error& error, int exit_code) {
-  return Error(ErrorKind::kInvalid, "template parsing error: " + error.message())
+  return Error(ErrorKind::kInvalid, std::string(kTemplateError) + error.message())
       .exit_code(exit_code);
 }
 

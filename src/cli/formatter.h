@@ -42,6 +42,10 @@ tmpl::Value make_row(const tmpl::GoType& type, std::span<const Column> columns,
 // --format of commands that show one object (version, info): "json" or a template.
 Result<std::string> format_object(const std::string& format, const tmpl::Value& value);
 
+// How sentences about templates begin. docker's client says them itself, so that main prints
+// nothing before them.
+inline constexpr std::string_view kTemplateError = "template parsing error: ";
+
 // "\t" and "\n" written as two characters become tab and newline; outer spaces go.
 std::string unescape_format(std::string_view format);
 

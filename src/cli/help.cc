@@ -11,6 +11,26 @@
 namespace kasane::cli {
 namespace {
 
+// There is no daemon to reach. A local socket is what docker's users name by habit; another
+// machine is what they would be surprised not to have reached.
+std::optional<std::string> check_host(std::string_view value) {
+  if (value.empty() || value.starts_with("unix://") || value.starts_with("fd://"))
+    return std::nullopt;
+  return "kasane works in this process and reaches no daemon";
+}
+
+std::optional<std::string> check_context(std::string_view value) {
+  if (value.empty() || value == "default") return std::nullopt;
+  return "kasane works in this process: there is only the context \"default\"";
+}
+
+std::optional<std::string> check_log_level(std::string_view value) {
+  for (std::string_view level : {"trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"})
+    if (value == level) return std::nullopt;
+  return fmt::format("unable to parse logging level: {}", value);
+}
+
+// The first two are accepted behind a command, too.
 constexpr FlagSpec kGlobals[] = {
     {.name = "debug", .shorthand = 'D', .help = "Say more about errors"},
     {.name = "root",
@@ -19,6 +39,33 @@ constexpr FlagSpec kGlobals[] = {
      .help = "Directory of the image store (default: $KASANE_ROOT, else\n"
              "/var/lib/kasane for root, else the user's data directory)"},
     {.name = "version", .shorthand = 'v', .help = "Print version information and quit"},
+    {.name = "config",
+     .kind = FlagKind::kString,
+     .value_name = "string",
+     .help = "Folder of docker's client configuration\n(default: $DOCKER_CONFIG, else ~/.docker)"},
+    {.name = "context",
+     .shorthand = 'c',
+     .kind = FlagKind::kString,
+     .value_name = "string",
+     .help = "Accepted for docker's sake: \"default\"",
+     .check = check_context},
+    {.name = "host",
+     .shorthand = 'H',
+     .kind = FlagKind::kString,
+     .value_name = "string",
+     .help = "Accepted for docker's sake: the socket of this machine",
+     .check = check_host},
+    {.name = "log-level",
+     .shorthand = 'l',
+     .kind = FlagKind::kString,
+     .value_name = "string",
+     .help = "Accepted for docker's sake; \"debug\" is as -D",
+     .check = check_log_level},
+    {.name = "tls", .help = "Accepted, without a meaning here", .hidden = true},
+    {.name = "tlscacert", .kind = FlagKind::kString, .value_name = "string", .hidden = true},
+    {.name = "tlscert", .kind = FlagKind::kString, .value_name = "string", .hidden = true},
+    {.name = "tlskey", .kind = FlagKind::kString, .value_name = "string", .hidden = true},
+    {.name = "tlsverify", .hidden = true},
 };
 
 struct Row {
@@ -135,7 +182,7 @@ std::string unknown_command(std::string_view words) {
   if (space == std::string_view::npos) return text + "Run 'kasane --help' for more information\n";
   std::string group(words.substr(0, space));
   return text +
-         fmt::format("Usage:  kasane {0} COMMAND\n\nRun 'kasane {0} --help' for more information\n",
+         fmt::format("Usage:  kasane {0}\n\nRun 'kasane {0} --help' for more information\n",
                      group);
 }
 

@@ -219,7 +219,7 @@ Result<std::string> two_steps(const tmpl::Template& parsed, const InspectedImage
   if (auto text = parsed.execute(image.typed)) return *text;
   auto text = parsed.execute(untyped(image.wire), {.missing_key_is_error = true});
   if (text) return *text;
-  return Error(ErrorKind::kInvalid, "template parsing error: " + text.error().message());
+  return Error(ErrorKind::kInvalid, std::string(kTemplateError) + text.error().message());
 }
 
 tmpl::Value untyped(const Value& wire) {
@@ -266,7 +266,7 @@ Result<int> inspect_images(Context& context, const std::vector<std::string>& nam
   if (!format.empty() && format != "json") {
     auto result = tmpl::Template::parse(format);
     if (!result) {
-      context.err("template parsing error: " + sanitize(result.error().message()) + "\n");
+      context.err(std::string(kTemplateError) + sanitize(result.error().message()) + "\n");
       return 64;
     }
     parsed = std::move(*result);

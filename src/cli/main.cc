@@ -8,6 +8,7 @@
 
 #include "base/diagnostic.h"
 #include "cli/command.h"
+#include "cli/formatter.h"
 #include "cli/help.h"
 
 namespace kasane::cli {
@@ -34,7 +35,7 @@ void prepare_signals() {
 
 void print_error(Context& context, const Error& error, std::string prefix) {
   RenderOptions options;
-  options.prefix = std::move(prefix);
+  options.prefix = error.message().starts_with(kTemplateError) ? "" : std::move(prefix);
   context.err(render_error(error, options));
   if (!context.globals.debug) return;
   context.err(fmt::format("debug: error kind {}, errno {}, {} frames\n",
@@ -114,7 +115,9 @@ int run_command_line(std::span<const std::string> words, Context& context) {
   }
   const Arguments& flags = globals->arguments;
   if (flags.given("root")) context.globals.root = flags.value("root");
-  context.globals.debug = context.globals.debug || flags.on("debug");
+  if (flags.given("config")) context.globals.config = flags.value("config");
+  context.globals.debug =
+      context.globals.debug || flags.on("debug") || flags.value("log-level") == "debug";
   if (flags.on("version")) {
     context.out("kasane version " KASANE_VERSION "\n");
     return 0;

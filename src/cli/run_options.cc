@@ -72,6 +72,7 @@ constexpr FlagSpec kFlags[] = {
     {.name = "rm",
      .help = "Accepted for docker's sake: nothing is ever kept",
      .default_text = "true"},
+    list("security-opt", "System calls it may make (format: \"seccomp=FILE|builtin|unconfined\")"),
     text("shm-size", "Size of /dev/shm", 0, "bytes"),
     list("tmpfs", "Mount a tmpfs (format: \"DIR[:size=64m,mode=1777]\")"),
     {.name = "tty", .shorthand = 't', .help = "Give the program a terminal"},

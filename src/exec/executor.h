@@ -84,6 +84,19 @@ struct Ulimit {
 // mode permits.
 enum class Security { kSandbox, kInsecure };
 
+// The filter of system calls of steps, --security-opt seccomp=. Not asked for kInsecure.
+struct SeccompChoice {
+  enum class Kind {
+    kDefault,     // Docker's profile, and what the host's installed profile forbids besides
+    kBuiltin,     // Docker's profile alone
+    kFile,        // `document` alone
+    kUnconfined,  // none
+  };
+  Kind kind = Kind::kDefault;
+  std::string path;      // kFile, for messages
+  std::string document;  // kFile: JSON that exec/seccomp/profile.h has accepted
+};
+
 // The caller's ends of a step's terminal. Where they are terminals themselves, `input` is
 // raw while the step runs and restored afterwards, and the window size is forwarded.
 struct Terminal {
@@ -193,14 +206,16 @@ SandboxSupport probe_sandbox(const std::string& store_directory);
 // The built-in executor. Fails with kUnsupported and the list of what is missing when
 // RUN is not possible. Probes only when no kept answer still holds. $KASANE_STORAGE
 // (overlay, fuse-overlayfs, copy) forces a storage mode.
-Result<std::unique_ptr<Executor>> make_sandbox_executor(const std::string& store_directory);
+Result<std::unique_ptr<Executor>> make_sandbox_executor(const std::string& store_directory,
+                                                        const SeccompChoice& seccomp);
 
 // Steps in containers of an OCI runtime, with the same protections and the same result.
 // `runtime`: crun, runc, runsc or a path; "": crun, else runc, the first that works in an
 // empty image. kNotFound when there is none, kUnsupported with the runtimes' own words when
 // none works. RunSpec::terminal and read_only_root are not supported.
 Result<std::unique_ptr<Executor>> make_oci_executor(const std::string& store_directory,
-                                                    const std::string& runtime);
+                                                    const std::string& runtime,
+                                                    const SeccompChoice& seccomp);
 
 // nullopt: programs of this platform run here, natively or by a handler of binfmt_misc
 // that also works inside an image (registered with the flag F). Otherwise one sentence:

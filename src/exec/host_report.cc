@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "exec/helpers.h"
+#include "exec/seccomp/profile.h"
 
 namespace kasane::exec {
 namespace {
@@ -133,9 +134,11 @@ HostReport report_host(const std::string& store_directory) {
   report.memory = limit_report("memory", "memory.limit_in_bytes", "memory.max");
   report.pids = limit_report("pids", "pids.max", "pids.max");
   report.cgroup_version = mount_point("memory").empty() && !mount_point("").empty() ? "2" : "1";
-  report.seccomp = kernel_has_filters()
+  report.seccomp_profile = installed_profile();
+  report.seccomp = !kernel_has_filters() ? "none: the kernel was built without CONFIG_SECCOMP_FILTER"
+                   : report.seccomp_profile.empty()
                        ? "built in (Docker's default profile)"
-                       : "none: the kernel was built without CONFIG_SECCOMP_FILTER";
+                       : "built in (Docker's default profile), and " + report.seccomp_profile;
   return report;
 }
 

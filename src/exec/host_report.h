@@ -21,6 +21,7 @@ struct HostReport {
   std::vector<std::string> networks, missing_networks;
   std::string cgroup_version;  // "1", "2"; of a hybrid host that of its memory controller
   LimitReport memory, pids;
+  std::string seccomp_profile;  // the file that holds besides the built-in one, or ""
   std::string seccomp;  // where the profile comes from; "none" without support in the kernel
 };
 

@@ -2,35 +2,17 @@
 // manifests last. Reference 2.3, R10, R22.
 #pragma once
 
-#include <functional>
 #include <memory>
-#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "base/hash.h"
 #include "base/result.h"
-#include "base/stream.h"
 #include "registry/client.h"
+#include "registry/upload.h"
 
 namespace kasane::registry {
-
-// The bytes of a blob, from any place: a broken upload continues where the registry stands.
-class UploadSource {
- public:
-  virtual ~UploadSource() = default;
-  virtual Result<std::unique_ptr<ByteSource>> open(uint64_t offset) = 0;
-};
-
-struct UploadHooks {
-  std::function<void(uint64_t current)> progress;
-  std::function<void(int seconds)> on_retry;
-  // The session's URL, whenever it changes; "" = the session is over. Whoever keeps it can give it
-  // to the next run as `session`.
-  std::function<void(const std::string& url)> session_changed;
-  std::string session;
-};
 
 // Thread-safe.
 class Pusher {
@@ -48,6 +30,8 @@ class Pusher {
   // Afterwards the registry says that it has the blob.
   Result<void> upload(const Sha256Digest& digest, uint64_t size, UploadSource& source,
                       const UploadHooks& hooks, const std::stop_token& stop);
+  // The same for a blob whose digest is known at its end only.
+  Result<void> upload_growing(GrowingSource& source, const UploadHooks& hooks, const std::stop_token& stop);
   Result<bool> has_manifest(const std::string& tag, const Sha256Digest& digest, const std::stop_token& stop);
   // `reference`: tag or digest. `conditions`: headers as If-Match; kConflict when a registry that
   // knows them finds that they do not hold.
@@ -57,17 +41,6 @@ class Pusher {
 
  private:
   explicit Pusher(std::unique_ptr<Client> client) : client_(std::move(client)) {}
-  struct Session {
-    std::string url;
-    uint64_t offset = 0;
-  };
-  ApiRequest request(const std::string& method, const std::string& path) const;
-  Result<Session> begin(const std::stop_token& stop);
-  Result<std::optional<Session>> resume(const std::string& url, uint64_t size, const std::stop_token& stop);
-  Result<ApiAnswer> send_rest(Session& session, const Sha256Digest& digest, uint64_t size, UploadSource& source,
-                              const UploadHooks& hooks, const std::stop_token& stop);
-  Error refused(const ApiAnswer& answer);
-
   std::unique_ptr<Client> client_;
   int uploads_ = 4;
 };

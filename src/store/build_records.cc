@@ -92,12 +92,20 @@ Result<BuildRecord> read_record(const Store& store, const std::string& id) {
   return record;
 }
 
-// A build that runs, or that died, has no record yet: that is no reason for a warning.
+// A build that runs, or that died, has no record yet, and one that nobody synced may be empty
+// after a power cut: that is no reason for a warning.
+bool was_not_written(const Store& store, const std::string& id, const Error& error) {
+  if (error.errno_value() == ENOENT || error.errno_value() == ENOTDIR) return true;
+  struct stat st;
+  return ::lstat(store.path("builds/" + id + "/record.json").c_str(), &st) == 0 &&
+         S_ISREG(st.st_mode) && st.st_size == 0;
+}
+
 std::optional<BuildRecord> read_or_warn(const Store& store, const std::string& id,
                                         std::vector<std::string>* warnings) {
   Result<BuildRecord> record = read_record(store, id);
   if (record) return std::move(*record);
-  if (warnings && record.error().errno_value() != ENOENT)
+  if (warnings && !was_not_written(store, id, record.error()))
     warnings->push_back("ignoring the record of build " + id + ": " +
                         record.error().full_message());
   return std::nullopt;
@@ -146,11 +154,13 @@ Result<void> BuildRecordWriter::Impl::make() {
   return {};
 }
 
-// Readers see the whole record or none.
+// Readers see the whole record or none. A build that ran steps has waited for the disk already;
+// one of hits alone takes milliseconds, which a sync would double.
 Result<void> BuildRecordWriter::Impl::write(const std::string& text) {
   const std::string path = directory() + "/record.json";
   UniqueFd fd = TRY(open_file(path + ".new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
   TRY(write_all(fd.get(), text, path));
+  if (lock) TRY(sync_fd(fd.get(), path));
   if (::rename((path + ".new").c_str(), path.c_str()) != 0)
     return Error::from_errno(errno, "rename to " + path);
   return {};
@@ -237,6 +247,18 @@ Result<std::vector<BuildRecord>> list_builds(Store& store, size_t limit,
   for (const std::string& id : TRY(build_ids(store))) {
     if (out.size() >= limit) break;
     if (auto record = read_or_warn(store, id, warnings)) out.push_back(std::move(*record));
+  }
+  return out;
+}
+
+std::vector<std::pair<std::string, std::string>> damaged_build_records(const Store& store) {
+  std::vector<std::pair<std::string, std::string>> out;
+  Result<std::vector<std::string>> ids = build_ids(store);
+  if (!ids) return out;
+  for (const std::string& id : *ids) {
+    Result<BuildRecord> record = read_record(store, id);
+    if (record || was_not_written(store, id, record.error())) continue;
+    out.emplace_back(id, record.error().full_message());
   }
   return out;
 }

@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <string_view>
 #include <vector>
 
@@ -90,6 +91,10 @@ Result<std::vector<BuildRecord>> list_builds(Store& store, size_t limit,
 // it) or build id (or a unique start of it) this is; "" = the newest of all.
 Result<std::optional<BuildRecord>> last_build_of(Store& store, const std::string& tag_or_id,
                                                  std::vector<std::string>* warnings = nullptr);
+
+// Ids of records that are there, but cannot be read, and why. An empty one is what a power cut
+// leaves of a record that was not synced: it is passed over like a build without record.
+std::vector<std::pair<std::string, std::string>> damaged_build_records(const Store& store);
 
 // Text of a step's log, the last `max_bytes` of it. kNotFound when it is gone.
 Result<std::string> read_build_log(Store& store, const BuildRecord& build, const StepRecord& step,

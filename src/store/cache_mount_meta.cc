@@ -115,6 +115,7 @@ Result<void> write_cache_meta(const std::string& directory, const CacheMountInfo
   const std::string path = directory + "/meta.json", fresh = path + "." + random_name();
   UniqueFd fd = TRY(open_file(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   Result<void> written = write_all(fd.get(), text, fresh);
+  if (written) written = sync_fd(fd.get(), fresh);
   if (written && ::rename(fresh.c_str(), path.c_str()) != 0)
     written = Error::from_errno(errno, "rename to " + path);
   if (!written) ::unlink(fresh.c_str());

@@ -6,10 +6,9 @@
 #include <cerrno>
 #include <unordered_set>
 
-#include "oci/image_config.h"
-#include "store/check_tree.h"
+#include "store/check_layer.h"
+#include "store/check_records.h"
 #include "store/database.h"
-#include "store/layer.h"
 #include "store/locks.h"
 #include "store/store.h"
 #include "store/store_internal.h"
@@ -37,10 +36,6 @@ class Checker {
   Result<DigestSet> recorded_blobs();
   void check_blob_file(const std::string& name);
   void check_layer(const LayerSummary& recorded);
-  Result<void> check_index(const LayerSummary& recorded, const LayerIndex& index) const;
-  Result<void> check_bodies(const Layer& layer);
-  Result<void> check_image(const Sha256Digest& id);
-  Result<void> read_all(Result<std::unique_ptr<ByteSource>> source);
 
   Store& store_;
   Database& database_;
@@ -84,6 +79,13 @@ Result<void> Checker::check_references() {
       "SELECT DISTINCT diff_id FROM steps WHERE diff_id NOT IN (SELECT diff_id FROM layers)"));
   while (TRY(step.next()))
     damaged("layer", step.digest(0).str(), "a cached step uses it, but it has no record");
+  Database::Query orphan = TRY(
+      database_.query("SELECT image_id FROM image_layers WHERE image_id NOT IN (SELECT id FROM "
+                      "images) UNION SELECT image_id FROM image_blobs WHERE image_id NOT IN "
+                      "(SELECT id FROM images)"));
+  while (TRY(orphan.next())) damaged("image", orphan.digest(0).str(), "it has no record");
+  std::vector<DamagedObject> names = TRY(malformed_names(database_));
+  for (DamagedObject& name : names) report_.damaged.push_back(std::move(name));
   return {};
 }
 
@@ -137,81 +139,16 @@ Result<void> Checker::check_blobs() {
   return {};
 }
 
-Result<void> Checker::read_all(Result<std::unique_ptr<ByteSource>> source) {
-  if (!source) return std::move(source.error());
-  HashingSink counter(nullptr);
-  Result<uint64_t> size = copy_stream(**source, counter);
-  if (!size) return std::move(size.error());
-  report_.bytes_read += *size;
-  return {};
-}
-
-Result<void> Checker::check_index(const LayerSummary& recorded, const LayerIndex& index) const {
-  const LayerSummary& found = index.summary();
-  bool same = found.diff_id == recorded.diff_id && found.content_id == recorded.content_id &&
-              found.tar_size == recorded.tar_size && found.content_size == recorded.content_size &&
-              found.entry_count == recorded.entry_count && found.canonical == recorded.canonical;
-  if (!same) return Error(ErrorKind::kCorrupt, "its index and its record disagree");
-  return {};
-}
-
-// Both bodies where there are two: each is used for something.
-Result<void> Checker::check_bodies(const Layer& layer) {
-  if (!layer.has_blob() && !layer.has_tree())
-    return Error(ErrorKind::kCorrupt, "neither its tar nor its tree is there");
-  if (layer.has_blob()) {
-    struct stat st;
-    if (::lstat(layer.blob_path().c_str(), &st) != 0 || !S_ISREG(st.st_mode) ||
-        static_cast<uint64_t>(st.st_size) != layer.index().summary().tar_size)
-      return Error(ErrorKind::kCorrupt, "its tar has the wrong size");
-    if (options_.deep) TRY(read_all(layer.open_tar()));
-  }
-  if (layer.has_tree()) {
-    TRY(check_tree(layer, store_.tree_runner()));
-    if (options_.deep) TRY(read_all(open_tar_from_tree(layer, store_.tree_runner())));
-  }
-  return {};
-}
-
 void Checker::check_layer(const LayerSummary& recorded) {
-  auto check = [&]() -> Result<void> {
-    LayerPtr layer = TRY(open_layer(store_, recorded.diff_id));
-    if (options_.deep) TRY(LayerIndex::open(layer->directory() + "/index", true));
-    TRY(check_index(recorded, layer->index()));
-    return check_bodies(*layer);
-  };
-  if (Result<void> result = check(); !result)
-    damaged("layer", recorded.diff_id.str(), result.error().full_message());
+  const LayerHealth health = examine_layer(store_, recorded, options_.deep);
+  report_.bytes_read += health.bytes_read;
+  if (!health.sound()) damaged("layer", recorded.diff_id.str(), health.reason());
 }
 
 Result<void> Checker::check_layers() {
-  std::vector<LayerSummary> records;
-  {
-    Database::Query row = TRY(database_.query(
-        "SELECT diff_id, content_id, tar_size, content_size, entry_count, canonical FROM layers"));
-    while (TRY(row.next())) {
-      LayerSummary summary;
-      summary.diff_id = row.digest(0);
-      summary.content_id = row.digest(1);
-      summary.tar_size = static_cast<uint64_t>(row.integer(2));
-      summary.content_size = static_cast<uint64_t>(row.integer(3));
-      summary.entry_count = static_cast<uint64_t>(row.integer(4));
-      summary.canonical = row.integer(5) != 0;
-      records.push_back(summary);
-    }
-  }
+  const std::vector<LayerSummary> records = TRY(recorded_layers(database_));
   for (const LayerSummary& record : records) check_layer(record);
   report_.layers = records.size();
-  return {};
-}
-
-Result<void> Checker::check_image(const Sha256Digest& id) {
-  std::vector<Sha256Digest> layers = TRY(store_.image_layers(id));
-  Result<std::string> text = store_.image_config(id);
-  // A missing or damaged config has been reported as a blob; the image is named as well.
-  oci::ImageConfig config = TRY(oci::ImageConfig::parse(TRY(std::move(text))));
-  if (config.diff_ids != layers)
-    return Error(ErrorKind::kCorrupt, "its config and its record name different layers");
   return {};
 }
 
@@ -221,14 +158,34 @@ Result<void> Checker::check_images() {
     Database::Query row = TRY(database_.query("SELECT id FROM images"));
     while (TRY(row.next())) ids.push_back(row.digest(0));
   }
-  for (const Sha256Digest& id : ids)
-    if (Result<void> result = check_image(id); !result)
-      damaged("image", id.str(), result.error().full_message());
+  for (const Sha256Digest& id : ids) {
+    Result<void> result = check_image_record(store_, id);
+    // Removed since: only its record, for this store is held.
+    if (result || result.error().kind() == ErrorKind::kNotFound) continue;
+    damaged("image", id.str(), result.error().full_message());
+  }
   report_.images = ids.size();
   return {};
 }
 
 }  // namespace
+
+Result<std::vector<LayerSummary>> recorded_layers(Database& database) {
+  std::vector<LayerSummary> records;
+  Database::Query row = TRY(database.query(
+      "SELECT diff_id, content_id, tar_size, content_size, entry_count, canonical FROM layers"));
+  while (TRY(row.next())) {
+    LayerSummary summary;
+    summary.diff_id = row.digest(0);
+    summary.content_id = row.digest(1);
+    summary.tar_size = static_cast<uint64_t>(row.integer(2));
+    summary.content_size = static_cast<uint64_t>(row.integer(3));
+    summary.entry_count = static_cast<uint64_t>(row.integer(4));
+    summary.canonical = row.integer(5) != 0;
+    records.push_back(summary);
+  }
+  return records;
+}
 
 // Unreachable files count only while nobody holds the store: a live build may just be about
 // to record them.
@@ -282,6 +239,8 @@ Result<CheckReport> Store::check(const CheckOptions& options) {
   part(checker.check_blobs());
   part(checker.check_layers());
   part(checker.check_images());
+  for (DamagedObject& object : damaged_small_files(*this))
+    report.damaged.push_back(std::move(object));
   return report;
 }
 

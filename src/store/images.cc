@@ -4,6 +4,7 @@
 
 #include "oci/image_config.h"
 #include "oci/manifest.h"
+#include "store/check_layer.h"
 #include "store/database.h"
 #include "store/layer_index.h"
 #include "store/locks.h"
@@ -177,6 +178,28 @@ Result<void> read_references(Database& database, std::string_view sql, const Sha
 
 }  // namespace
 
+Result<void> insert_image_record(Database& database, const ImageRecord& image) {
+  return insert_image(database, TRY(prepare(image)), image.manifest_media_type);
+}
+
+Result<void> rewrite_image(Database& database, const std::string& config_json) {
+  PreparedImage image;
+  image.id = sha256(config_json);
+  image.config = TRY(oci::ImageConfig::parse(config_json));
+  const oci::ImageConfig& config = image.config;
+  {
+    Database::Query clear = TRY(database.query("DELETE FROM image_layers WHERE image_id = ?"));
+    TRY(clear.bind(image.id).run());
+  }
+  const uint64_t size = TRY(insert_layers(database, image));
+  Database::Query update = TRY(database.query(
+      "UPDATE images SET created_ns = ?, size_bytes = ?, architecture = ?, os = ?, variant = ?, "
+      "labels = ? WHERE id = ?"));
+  update.bind(oci::parse_time(config.created).value_or(0)).bind(size);
+  update.bind(config.architecture).bind(config.os).bind(config.variant);
+  return update.bind_blob(pack_labels(config.config.labels)).bind(image.id).run();
+}
+
 Result<Sha256Digest> Store::put_image(const ImageRecord& image) {
   PreparedImage prepared = TRY(prepare(image));
   for (const std::string& reference : image.tags) TRY(parse_canonical(reference));
@@ -309,6 +332,14 @@ Result<std::vector<uint64_t>> Store::layer_sizes(const std::vector<Sha256Digest>
   return out;
 }
 
+Result<void> insert_layer(Database& database, const LayerSummary& summary) {
+  Database::Query insert =
+      TRY(database.query("INSERT OR IGNORE INTO layers VALUES(?, ?, ?, ?, ?, ?, ?)"));
+  insert.bind(summary.diff_id).bind(summary.content_id).bind(summary.tar_size);
+  insert.bind(summary.content_size).bind(summary.entry_count).bind(summary.canonical);
+  return insert.bind(now_ns()).run();
+}
+
 Result<void> Store::register_layer(const LayerSummary& summary) {
   TRY(ensure_writable());
   Database* database = TRY(reader());
@@ -319,13 +350,7 @@ Result<void> Store::register_layer(const LayerSummary& summary) {
   // Not durable by itself: the commit of the image that uses the layer makes it so. Lost
   // before that, the directory is an orphan, and making the layer again adopts it.
   Database::Transaction transaction = TRY(database->begin(Database::Access::kWriteCache));
-  {
-    Database::Query insert =
-        TRY(database->query("INSERT OR IGNORE INTO layers VALUES(?, ?, ?, ?, ?, ?, ?)"));
-    insert.bind(summary.diff_id).bind(summary.content_id).bind(summary.tar_size);
-    insert.bind(summary.content_size).bind(summary.entry_count).bind(summary.canonical);
-    TRY(insert.bind(now_ns()).run());
-  }
+  TRY(insert_layer(*database, summary));
   return transaction.commit();
 }
 

@@ -51,8 +51,9 @@ class UpperReader {
     for (const UpperNode& node : nodes_)
       if (!node.removed) TRY_CONTEXT(emit(node, *builder), "read '" + node.entry.path + "'");
     TRY(restore_times());
-    TRY(persist());
-    return builder->finish(false);
+    const LayerSummary summary = TRY(builder->finish(false));
+    TRY(persist(layer_directory));
+    return summary;
   }
 
  private:
@@ -63,7 +64,7 @@ class UpperReader {
   void link_files();
   Result<void> emit(const UpperNode& node, CanonicalBuilder& builder);
   Result<void> restore_times();
-  Result<void> persist();
+  Result<void> persist(const std::string& layer_directory);
 
   UniqueFd root_;
   const AdoptOptions& options_;
@@ -202,10 +203,10 @@ Result<void> UpperReader::restore_times() {
   return {};
 }
 
-// The tree is on disk when this returns. A few files are synced one by one: syncfs(2) waits for
+// The tree and its index (on the same file system) are on disk when this returns. A few files are synced one by one: syncfs(2) waits for
 // what everybody else on this file system has written, which can be seconds of somebody's
 // compiler, while most steps write little.
-Result<void> UpperReader::persist() {
+Result<void> UpperReader::persist(const std::string& layer_directory) {
   constexpr size_t kOneByOne = 16;
   const size_t count = static_cast<size_t>(
       std::count_if(nodes_.begin(), nodes_.end(), [](const UpperNode& n) { return !n.removed; }));
@@ -226,6 +227,9 @@ Result<void> UpperReader::persist() {
                                    file ? O_RDONLY | O_NONBLOCK | O_NOCTTY : O_RDONLY | O_DIRECTORY));
     TRY(sync(fd.get(), node.entry.path));
   }
+  const std::string index = layer_directory + "/index";
+  UniqueFd index_fd = TRY(open_file(index, O_RDONLY | O_NOFOLLOW));
+  TRY(sync(index_fd.get(), index));
   return sync(root_.get(), ".");
 }
 

@@ -54,6 +54,10 @@ bool content_in_tree(const EntryView& entry);
 Result<void> write_split(const LayerIndex& index, const std::string& blob_path,
                          const std::string& split_path);
 
+// kCorrupt when the split file is not what write_split() would write from this (sound) blob.
+Result<void> compare_split(const LayerIndex& index, const std::string& blob_path,
+                           const std::string& split_path);
+
 // The tar made again from the tree and the index (and the split file unless canonical).
 // Not verified: wrap in verified_source(). Keeps `index` alive.
 Result<std::unique_ptr<ByteSource>> open_tree_tar(std::shared_ptr<const LayerIndex> index,
@@ -82,7 +86,7 @@ Result<void> unpack_tree(const LayerIndex& index, const std::string& blob_path,
                          const std::string& tree_path);
 
 // Upper directory → <layer_directory>/index, and the upper directory itself is brought
-// into line with it (noise and sockets removed, times clamped). Not synced.
+// into line with it (noise and sockets removed, times clamped). Both are synced.
 Result<LayerSummary> read_upper(const std::string& upper_path, const std::string& layer_directory,
                                 const AdoptOptions& options);
 

@@ -146,6 +146,12 @@ class Gaps {
   std::optional<EntryView> current_;
 };
 
+DecompressLimits split_limits() {
+  DecompressLimits limits;
+  limits.max_ratio = UINT64_MAX;  // our own file: NUL padding compresses without bound
+  return limits;
+}
+
 class SplitTarSource final : public ByteSource {
  public:
   SplitTarSource(std::shared_ptr<const LayerIndex> index, UniqueFd tree, UniqueFd split,
@@ -157,9 +163,7 @@ class SplitTarSource final : public ByteSource {
         gaps_(*index_) {}
 
   Result<void> open() {
-    DecompressLimits limits;
-    limits.max_ratio = UINT64_MAX;  // our own file: NUL padding compresses without bound
-    split_ = TRY(open_decompressed(split_file_, limits));
+    split_ = TRY(open_decompressed(split_file_, split_limits()));
     return {};
   }
 
@@ -229,6 +233,20 @@ Result<void> copy_range(int fd, uint64_t from, uint64_t to, const std::string& n
   return {};
 }
 
+// What the split file holds: all bytes of the tar but the contents that a tree has.
+Result<void> copy_outside_of_files(const LayerIndex& index, const std::string& blob_path,
+                                   ByteSink& out) {
+  UniqueFd blob = TRY(open_file(blob_path, O_RDONLY));
+  auto buffer = std::make_unique<uint8_t[]>(kStage);
+  const std::span<uint8_t> room(buffer.get(), kStage);
+  uint64_t offset = 0;
+  for (Gaps gaps(index); !gaps.done(); gaps.advance()) {
+    TRY(copy_range(blob.get(), offset, gaps.entry().data_offset, blob_path, out, room));
+    offset = gaps.entry().data_offset + gaps.entry().raw_size;
+  }
+  return copy_range(blob.get(), offset, index.summary().tar_size, blob_path, out, room);
+}
+
 }  // namespace
 
 bool content_in_tree(const EntryView& entry) {
@@ -239,20 +257,25 @@ bool content_in_tree(const EntryView& entry) {
 
 Result<void> write_split(const LayerIndex& index, const std::string& blob_path,
                          const std::string& split_path) {
-  UniqueFd blob = TRY(open_file(blob_path, O_RDONLY));
   UniqueFd split = TRY(open_file(split_path, O_WRONLY | O_CREAT | O_EXCL, 0644));
   FdSink file(split.get(), split_path);
   std::unique_ptr<CompressingSink> zstd = TRY(make_compressor(Compression::kZstd, file));
-  auto buffer = std::make_unique<uint8_t[]>(kStage);
-  const std::span<uint8_t> room(buffer.get(), kStage);
-  uint64_t offset = 0;
-  for (Gaps gaps(index); !gaps.done(); gaps.advance()) {
-    TRY(copy_range(blob.get(), offset, gaps.entry().data_offset, blob_path, *zstd, room));
-    offset = gaps.entry().data_offset + gaps.entry().raw_size;
-  }
-  TRY(copy_range(blob.get(), offset, index.summary().tar_size, blob_path, *zstd, room));
+  TRY(copy_outside_of_files(index, blob_path, *zstd));
   TRY(zstd->finish());
   return sync_fd(split.get(), split_path);
+}
+
+Result<void> compare_split(const LayerIndex& index, const std::string& blob_path,
+                           const std::string& split_path) {
+  HashingSink wanted(nullptr), found(nullptr);
+  TRY(copy_outside_of_files(index, blob_path, wanted));
+  UniqueFd fd = TRY(open_file(split_path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW));
+  FdSource file(fd.get(), split_path);
+  OpenedStream split = TRY(open_decompressed(file, split_limits()));
+  TRY_CONTEXT(copy_stream(*split.source, found), "read its split file");
+  if (wanted.size() != found.size() || wanted.finish() != found.finish())
+    return Error(ErrorKind::kCorrupt, "its split file and its tar disagree");
+  return {};
 }
 
 Result<std::unique_ptr<ByteSource>> open_tree_tar(std::shared_ptr<const LayerIndex> index,

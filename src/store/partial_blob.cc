@@ -31,38 +31,6 @@ bool has_size(const std::string& path, uint64_t size) {
 
 }  // namespace
 
-// Follows the writer through the file: the page cache is the buffer between the two.
-class PartialBlob::Reader final : public ByteSource {
- public:
-  explicit Reader(PartialBlob& blob) : blob_(blob), generation_(blob.generation_) {}
-
-  Result<size_t> read(std::span<uint8_t> buffer) override {
-    uint64_t available = 0;
-    {
-      std::unique_lock lock(blob_.mutex_);
-      blob_.changed_.wait(lock, [&] {
-        return blob_.error_ || blob_.generation_ != generation_ || blob_.have_ > offset_ ||
-               offset_ == blob_.size_;
-      });
-      if (blob_.generation_ != generation_)
-        return Error(ErrorKind::kConflict, "the download began again");
-      if (blob_.have_ <= offset_ && offset_ != blob_.size_) return *blob_.error_;
-      available = blob_.have_ - offset_;
-    }
-    if (available == 0) return size_t{0};
-    const size_t want = static_cast<size_t>(std::min<uint64_t>(buffer.size(), available));
-    const ssize_t got = ::pread(blob_.fd_.get(), buffer.data(), want, static_cast<off_t>(offset_));
-    if (got <= 0) return Error::from_errno(got == 0 ? EIO : errno, "read " + blob_.path_);
-    offset_ += static_cast<uint64_t>(got);
-    return static_cast<size_t>(got);
-  }
-
- private:
-  PartialBlob& blob_;
-  uint64_t generation_;
-  uint64_t offset_ = 0;
-};
-
 Result<std::unique_ptr<PartialBlob>> PartialBlob::open(Store& store, const Sha256Digest& digest,
                                                        uint64_t size, const std::stop_token& stop) {
   TRY(store.hold());
@@ -71,77 +39,76 @@ Result<std::unique_ptr<PartialBlob>> PartialBlob::open(Store& store, const Sha25
   std::unique_ptr<PartialBlob> blob(new PartialBlob(store, digest, size));
   blob->path_ = store.path("downloads/" + digest.hex());
   blob->complete_ = has_size(blob_path(store, digest), size);
-  if (!blob->complete_) blob->complete_ = !TRY(blob->lock(stop));
-  if (blob->complete_) {
-    blob->fd_ = TRY(open_file(blob_path(store, digest), O_RDONLY | O_NOFOLLOW));
-    blob->have_ = size;
-  } else {
-    TRY(blob->take_over());
+  UniqueFd fd;
+  if (!blob->complete_) {
+    fd = TRY(blob->lock(stop));
+    blob->complete_ = !fd;
   }
+  uint64_t have = size;
+  if (blob->complete_)
+    fd = TRY(open_file(blob_path(store, digest), O_RDONLY | O_NOFOLLOW));
+  else
+    have = TRY(blob->take_over(fd.get()));
+  blob->file_.attach(std::move(fd), blob->path_, have);
+  blob->file_.set_size(size);
   return blob;
 }
 
-Result<bool> PartialBlob::lock(const std::stop_token& stop) {
+Result<UniqueFd> PartialBlob::lock(const std::stop_token& stop) {
   for (;;) {
     std::optional<FileLock> held = TRY(FileLock::try_lock(path_, FileLock::Mode::kExclusive));
-    if (held) fd_ = std::move(*held).take();
+    UniqueFd fd;
+    if (held) fd = std::move(*held).take();
     if (has_size(blob_path(store_, digest_), size_)) {
-      if (held) ::unlink(path_.c_str());  // made by the attempt to lock it
-      return false;
+      if (fd) ::unlink(path_.c_str());  // made by the attempt to lock it
+      return UniqueFd();
     }
-    if (held) return true;
+    if (fd) return fd;
     if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
 }
 
 // What a former process left: hashed again, for nothing says that it is what was sent.
-Result<void> PartialBlob::take_over() {
+Result<uint64_t> PartialBlob::take_over(int fd) {
   const std::unique_ptr<uint8_t[]> buffer(new uint8_t[kBufferBytes]);
+  uint64_t have = 0;
   for (;;) {
-    const size_t n = TRY(read_some(fd_.get(), {buffer.get(), kBufferBytes}, path_));
-    if (n == 0) return {};
-    if (have_ + n > size_) return restart();
+    const size_t n = TRY(read_some(fd, {buffer.get(), kBufferBytes}, path_));
+    if (n == 0) return have;
+    if (have + n > size_) {
+      hash_ = Sha256();
+      if (::ftruncate(fd, 0) != 0 || ::lseek(fd, 0, SEEK_SET) != 0)
+        return Error::from_errno(errno, "truncate " + path_);
+      return uint64_t{0};
+    }
     hash_.update({buffer.get(), n});
-    have_ += n;
+    have += n;
   }
 }
 
 PartialBlob::~PartialBlob() {
-  if (complete_ || committed_ || !fd_) return;
+  if (complete_ || committed_ || file_.fd() < 0) return;
   // Nothing came: no reason to leave an empty file behind. The lock is still held.
-  if (have_ == 0) ::unlink(path_.c_str());
+  if (have() == 0) ::unlink(path_.c_str());
 }
 
 Result<void> PartialBlob::append(std::span<const uint8_t> bytes) {
-  if (bytes.size() > size_ - have_)
+  if (bytes.size() > size_ - have())
     return Error(ErrorKind::kCorrupt, "more than the announced " + std::to_string(size_) + " bytes came");
-  TRY(write_all(fd_.get(), bytes, path_));
+  TRY(file_.append(bytes));
   hash_.update(bytes);
-  {
-    std::lock_guard lock(mutex_);
-    have_ += bytes.size();
-  }
-  changed_.notify_all();
   return {};
 }
 
 Result<void> PartialBlob::restart() {
-  if (::ftruncate(fd_.get(), 0) != 0 || ::lseek(fd_.get(), 0, SEEK_SET) != 0)
-    return Error::from_errno(errno, "truncate " + path_);
   hash_ = Sha256();
-  {
-    std::lock_guard lock(mutex_);
-    have_ = 0;
-    ++generation_;
-  }
-  changed_.notify_all();
-  return {};
+  return file_.restart();
 }
 
 Result<void> PartialBlob::verify() {
-  if (have_ != size_)
-    return Error(ErrorKind::kNetwork, std::to_string(have_) + " of " + std::to_string(size_) + " bytes came");
+  if (have() != size_)
+    return Error(ErrorKind::kNetwork, std::to_string(have()) + " of " + std::to_string(size_) + " bytes came");
   const Sha256Digest found = hash_.finish();
   if (found == digest_) return {};
   TRY(restart());
@@ -150,25 +117,12 @@ Result<void> PartialBlob::verify() {
 }
 
 Result<void> PartialBlob::commit() {
-  TRY(sync_fd(fd_.get(), path_));
+  TRY(sync_fd(file_.fd(), path_));
   const std::string target = blob_path(store_, digest_);
   if (::rename(path_.c_str(), target.c_str()) != 0)
     return Error::from_errno(errno, "rename to " + target);
   committed_ = true;
   return sync_directory(store_.path("blobs/sha256"));
-}
-
-void PartialBlob::fail(const Error& error) {
-  {
-    std::lock_guard lock(mutex_);
-    if (!error_) error_ = error;
-  }
-  changed_.notify_all();
-}
-
-std::unique_ptr<ByteSource> PartialBlob::reader() {
-  std::lock_guard lock(mutex_);
-  return std::make_unique<Reader>(*this);
 }
 
 uint64_t sweep_partial_blobs(Store& store) {

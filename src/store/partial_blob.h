@@ -3,17 +3,14 @@
 // and find the blob done.
 #pragma once
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <stop_token>
 #include <string>
 
-#include "base/fd.h"
 #include "base/hash.h"
 #include "base/result.h"
 #include "base/stream.h"
+#include "store/growing_file.h"
 #include "store/store.h"
 
 namespace kasane::store {
@@ -28,7 +25,7 @@ class PartialBlob {
   ~PartialBlob();
 
   bool complete() const { return complete_; }
-  uint64_t have() const { return have_; }  // bytes written so far
+  uint64_t have() const { return file_.have(); }  // bytes written so far
   uint64_t size() const { return size_; }
   // kCorrupt when more than size() would come.
   Result<void> append(std::span<const uint8_t> bytes);
@@ -39,32 +36,25 @@ class PartialBlob {
   // Syncs and moves it to blobs/. REQUIRES: verify() succeeded.
   Result<void> commit();
   // No more will come: readers that wait get this error.
-  void fail(const Error& error);
+  void fail(const Error& error) { file_.fail(error); }
 
   // Reads from the beginning, waiting for bytes that are not there yet. Must not outlive this.
-  std::unique_ptr<ByteSource> reader();
+  std::unique_ptr<ByteSource> reader() { return file_.reader(); }
 
  private:
-  class Reader;
   PartialBlob(Store& store, const Sha256Digest& digest, uint64_t size)
       : store_(store), digest_(digest), size_(size) {}
-  Result<bool> lock(const std::stop_token& stop);  // false: the blob is complete
-  Result<void> take_over();
+  Result<UniqueFd> lock(const std::stop_token& stop);  // none: the blob is complete
+  Result<uint64_t> take_over(int fd);
 
   Store& store_;
   Sha256Digest digest_;
   uint64_t size_;
   std::string path_;
-  UniqueFd fd_;
+  GrowingFile file_;
   Sha256 hash_;
   bool complete_ = false;
   bool committed_ = false;
-
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable changed_;
-  uint64_t have_ = 0;
-  uint64_t generation_ = 0;
-  std::optional<Error> error_;
 };
 
 // Removes what no process works on and nobody continued for a week. Returns how many.

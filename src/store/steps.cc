@@ -203,6 +203,21 @@ Result<StepUsage> Store::step_usage() {
   return out;
 }
 
+Result<std::vector<StepInfo>> Store::list_steps() {
+  std::vector<StepInfo> out;
+  Database* database = TRY(reader());
+  if (!database) return out;
+  Database::Query row = TRY(database->query(
+      "SELECT s.key, s.created_ns, s.last_used_ns, l.content_size, "
+      "EXISTS(SELECT 1 FROM image_layers i WHERE i.diff_id = s.diff_id) "
+      "FROM steps s JOIN layers l ON l.diff_id = s.diff_id WHERE s.scope <> '' "
+      "ORDER BY s.created_ns DESC, s.key"));
+  while (TRY(row.next()))
+    out.push_back({row.digest(0), row.integer(1), row.integer(2),
+                   static_cast<uint64_t>(row.integer(3)), row.integer(4) != 0});
+  return out;
+}
+
 Result<uint64_t> Store::prune_steps(const StepPrune& which) {
   Database* database = TRY(writer(false));
   if (!database) return uint64_t{0};

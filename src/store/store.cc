@@ -21,6 +21,11 @@ namespace {
 constexpr const char* kFolders[] = {"locks",  "blobs",  "blobs/sha256", "layers",
                                     "ingest", "mounts", "builds",       "trash"};
 
+// Made by others when they need them.
+constexpr std::string_view kLaterNames[] = {"downloads",  "uploads", "sources", "statcache",
+                                            "lost+found", "reserve"};
+constexpr std::string_view kLaterPrefixes[] = {"kasane.db", "sandbox.", ".kasane-probe-"};
+
 std::string user_name(uid_t uid) {
   passwd entry{};
   passwd* found = nullptr;
@@ -33,8 +38,11 @@ std::string user_name(uid_t uid) {
 // A directory that holds anything but our own names is not ours to write into.
 Result<void> refuse_foreign_content(const std::string& root) {
   for (const std::string& name : TRY(list_directory(root))) {
-    bool ours = name.starts_with("kasane.db") || name == "lost+found" || name == "reserve" ||
-                std::find(std::begin(kFolders), std::end(kFolders), name) != std::end(kFolders);
+    bool ours =
+        std::any_of(std::begin(kLaterPrefixes), std::end(kLaterPrefixes),
+                    [&](std::string_view prefix) { return name.starts_with(prefix); }) ||
+        std::find(std::begin(kFolders), std::end(kFolders), name) != std::end(kFolders) ||
+        std::find(std::begin(kLaterNames), std::end(kLaterNames), name) != std::end(kLaterNames);
     if (!ours)
       return Error(ErrorKind::kConflict, root + " is not a kasane store: it holds \"" + name + "\"")
           .hint("choose an empty or new directory with --root or KASANE_ROOT");
@@ -137,10 +145,22 @@ Result<Database*> Store::attach() {
   if (database_) return database_.get();
   if (!TRY(check_root(root_, options_.read_only))) return nullptr;
   std::string file = path("kasane.db");
-  struct stat st;
-  if (::lstat(file.c_str(), &st) != 0) return nullptr;
-  if (hold_wanted_) TRY(locks_->hold());
-  database_ = TRY(Database::open(file, options_.read_only));
+  // A store that lost its database must not be taken for a new one: the next sweep would
+  // remove everything in it. Looked at twice, for another process may just be creating it.
+  for (int attempt = 0; attempt < 2 && !database_; ++attempt) {
+    struct stat st;
+    if (::lstat(file.c_str(), &st) == 0) {
+      if (hold_wanted_) TRY(locks_->hold());
+      database_ = TRY(Database::open(file, options_.read_only));
+    }
+    if (!database_ && !has_objects(root_)) return nullptr;
+  }
+  if (!database_)
+    return Error(ErrorKind::kCorrupt, "the store " + root_ +
+                                          " holds layers or blobs, but its database is missing "
+                                          "or empty")
+        .hint("put kasane.db back, or run `kasane store repair`, which makes it again from what "
+              "is there (without tags)");
   return database_.get();
 }
 
@@ -184,13 +204,6 @@ Result<void> Store::create_layout() {
 Result<void> Store::create_database() {
   FileLock creating = TRY(locks_->creating());
   if (TRY(attach())) return {};  // another process was faster
-  // A store that lost its database must not be taken for a new one: the next sweep would
-  // remove everything in it.
-  if (!TRY(list_directory(path("layers"))).empty() ||
-      !TRY(list_directory(path("blobs/sha256"))).empty())
-    return Error(ErrorKind::kCorrupt,
-                 "the store " + root_ + " holds layers or blobs, but its database is missing")
-        .hint("put kasane.db back, or move the directory away to start with an empty store");
   if (hold_wanted_) TRY(locks_->hold());
   database_ = TRY(Database::create(path("kasane.db")));
   return {};

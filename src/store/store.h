@@ -83,6 +83,14 @@ struct StepUsage {
   uint64_t steps = 0, layers = 0, bytes = 0;
 };
 
+// A cached step as a list shows it.
+struct StepInfo {
+  Sha256Digest key;
+  int64_t created_ns = 0, last_used_ns = 0;
+  uint64_t size_bytes = 0;  // content of its layer
+  bool in_image = false;    // an image has the layer too
+};
+
 // One image of a reference that names several; platform as oci::Platform::str().
 using PlatformImage = std::pair<std::string, Sha256Digest>;
 
@@ -203,6 +211,8 @@ class Store {
   // (content sizes). As for remove_image().
   Result<uint64_t> prune_steps(const StepPrune& which);
   Result<StepUsage> step_usage();
+  // Newest first, then by key; those that step_usage() counts.
+  Result<std::vector<StepInfo>> list_steps();
 
   // ---- care
   Result<CheckReport> check(const CheckOptions& options);

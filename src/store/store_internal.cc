@@ -1,12 +1,11 @@
 #include "store/store_internal.h"
 
-#include <dirent.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
 #include <span>
 
+#include "base/fd.h"
 #include "base/hash.h"
 #include "base/random.h"
 
@@ -19,6 +18,14 @@ int64_t now_ns() {
 }
 
 std::string random_name() { return random_hex(8); }
+
+bool has_objects(const std::string& root) {
+  for (const char* folder : {"/layers", "/blobs/sha256"})
+    if (Result<std::vector<std::string>> names = list_directory(root + folder);
+        names && !names->empty())
+      return true;
+  return false;
+}
 
 Error with_space_hint(Error error) {
   if (error.kind() != ErrorKind::kNoSpace) return error;

@@ -1,4 +1,4 @@
-// What images.cc and tags.cc share.
+// What images.cc, tags.cc and the repair share.
 #pragma once
 
 #include <string>
@@ -20,5 +20,14 @@ Result<bool> names_only(Database& database, const std::string& reference,
 // Makes the reference name the image alone. REQUIRES: a write transaction.
 Result<void> insert_tag(Database& database, const Sha256Digest& image,
                         const std::string& reference);
+
+struct ImageRecord;
+// The rows of a new image, without tags. kNotFound when a layer has no record. REQUIRES: a write
+// transaction.
+Result<void> insert_image_record(Database& database, const ImageRecord& image);
+
+// Makes row and layer list of an image that is recorded say what its config says. kNotFound when
+// a layer has no record. REQUIRES: a write transaction.
+Result<void> rewrite_image(Database& database, const std::string& config_json);
 
 }  // namespace kasane::store

@@ -15,25 +15,9 @@ namespace {
 constexpr uint64_t kSmallLayers = 4u << 20;  // together: not worth a thread
 
 constexpr std::string_view kDockerLayer = "application/vnd.docker.image.rootfs.diff.tar";
+constexpr std::string_view kDockerLayerZstd =
+    "application/vnd.docker.image.rootfs.diff.tar.zstd";  // of others; kasane never writes it
 constexpr std::string_view kDockerLayerGzip = "application/vnd.docker.image.rootfs.diff.tar.gzip";
-
-std::string_view media_type_of(Compression compression, bool oci_types) {
-  switch (compression) {
-    case Compression::kGzip:
-      return oci_types ? oci::kMediaTypeLayerGzip : kDockerLayerGzip;
-    case Compression::kZstd:
-      return oci::kMediaTypeLayerZstd;  // docker has no type of its own
-    default:
-      return oci_types ? oci::kMediaTypeLayer : kDockerLayer;
-  }
-}
-
-std::optional<Compression> compression_of(std::string_view media_type) {
-  for (Compression kind : {Compression::kNone, Compression::kGzip, Compression::kZstd})
-    if (media_type == media_type_of(kind, true) || media_type == media_type_of(kind, false))
-      return kind;
-  return std::nullopt;
-}
 
 class OwningFileSource final : public ByteSource {
  public:
@@ -50,7 +34,7 @@ class OwningFileSource final : public ByteSource {
 Result<OutputBlob> compress_layer(const ExportJob& job, const store::Layer& layer,
                                   const std::string& path) {
   OutputBlob blob;
-  blob.media_type = media_type_of(job.options.compression, job.options.oci_media_types);
+  blob.media_type = layer_media_type(job.options.compression, job.options.oci_media_types);
   blob.file = path;
   blob.owned = true;
   UniqueFd fd = TRY(open_file(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644));
@@ -78,7 +62,7 @@ Result<std::optional<OutputBlob>> ready_blob(const ExportJob& job, const store::
     if (has_type && (!options.force_compression || *kind == options.compression)) {
       blob.digest = found->digest;
       blob.size = found->size;
-      blob.media_type = media_type_of(*kind, options.oci_media_types);
+      blob.media_type = layer_media_type(*kind, options.oci_media_types);
       blob.file = std::move(found->path);
       return std::optional<OutputBlob>(std::move(blob));
     }
@@ -86,7 +70,7 @@ Result<std::optional<OutputBlob>> ready_blob(const ExportJob& job, const store::
   if (options.compression != Compression::kNone) return std::optional<OutputBlob>();
   blob.digest = layer->diff_id();
   blob.size = layer->index().summary().tar_size;
-  blob.media_type = media_type_of(Compression::kNone, options.oci_media_types);
+  blob.media_type = layer_media_type(Compression::kNone, options.oci_media_types);
   blob.layer = layer;
   return std::optional<OutputBlob>(std::move(blob));
 }
@@ -121,6 +105,25 @@ class Progress {
 };
 
 }  // namespace
+
+std::string_view layer_media_type(Compression compression, bool oci_types) {
+  switch (compression) {
+    case Compression::kGzip:
+      return oci_types ? oci::kMediaTypeLayerGzip : kDockerLayerGzip;
+    case Compression::kZstd:
+      return oci::kMediaTypeLayerZstd;  // docker has no type of its own
+    default:
+      return oci_types ? oci::kMediaTypeLayer : kDockerLayer;
+  }
+}
+
+std::optional<Compression> compression_of(std::string_view media_type) {
+  for (Compression kind : {Compression::kNone, Compression::kGzip, Compression::kZstd})
+    if (media_type == layer_media_type(kind, true) || media_type == layer_media_type(kind, false) ||
+        (kind == Compression::kZstd && media_type == kDockerLayerZstd))
+      return kind;
+  return std::nullopt;
+}
 
 Result<std::unique_ptr<ByteSource>> OutputBlob::open() const {
   if (layer) return layer->open_tar();

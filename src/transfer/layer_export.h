@@ -4,13 +4,19 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "oci/manifest.h"
 #include "store/layer.h"
 #include "transfer/export_internal.h"
 
 namespace kasane::transfer {
+
+std::string_view layer_media_type(Compression compression, bool oci_types);
+// nullopt for types that are no layer's, and for foreign ones.
+std::optional<Compression> compression_of(std::string_view media_type);
 
 // One blob of an output.
 struct OutputBlob {

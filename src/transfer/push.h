@@ -1,5 +1,5 @@
 // push: images of the store to a registry. Layers that were pulled go as the very bytes that came;
-// others are compressed once, and kept. Blobs first, manifests before their index, the tag last.
+// others are compressed once, sent while that goes on, and kept. Blobs first, manifests before their index, the tag last.
 #pragma once
 
 #include <functional>
@@ -27,6 +27,7 @@ struct PushOptions {
   std::optional<oci::Platform> platform;  // only this one of a tag that names several
   Compression compression = Compression::kGzip;
   std::optional<int> level;
+  bool nondistributable = false;  // sends foreign layers as well
 };
 
 struct Pushed {

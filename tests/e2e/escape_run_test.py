@@ -114,7 +114,7 @@ class Process(EscapeCase):
     def test_background_children(self, mode):
         """B21c: CVE-2026-53495: a step ends with its first process, whoever still holds its output; nothing lives on."""
         mark = str(600000000 + time.monotonic_ns() % 99999999)
-        for shape in ("sleep @ &", "sleep @ < /dev/null > /dev/null 2>&1 &", "setsid sleep @ &", "(setsid sleep @ &) &", "nohup sleep @ &"):
+        for shape in ("sleep @ &", "sleep @ < /dev/null > /dev/null 2>&1 &", "setsid sleep @ &", "(setsid sleep @ &) &", "(trap '' HUP TERM INT; exec sleep @) &"):
             with self.subTest(shape):
                 begin = time.monotonic()
                 text = self.build(mode, f"RUN {shape.replace('@', mark)} for i in 1 2 3; do echo line$i; done; echo the end\n", {},

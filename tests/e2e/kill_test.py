@@ -28,7 +28,7 @@ WILD = """#!/bin/sh
 trap '' TERM INT HUP QUIT
 (setsid sh -c "trap '' TERM INT HUP; sleep MARK" &)
 ( ( sleep MARK & ) & )
-nohup sleep MARK > /dev/null 2>&1 &
+(exec sleep MARK > /dev/null 2>&1) &
 setsid sleep MARK < /dev/null > /dev/null 2>&1 &
 sh -c "trap '' TERM INT; exec sleep MARK" &
 mkdir -p /made/here && (while :; do echo x > /made/here/f; rm /made/here/f; done) &

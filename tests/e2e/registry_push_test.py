@@ -283,10 +283,14 @@ class FakePushTest(PushTestCase):
             if handler.command != "PATCH" or arrived:
                 return False
             session = handler.parts.path.rpartition("/")[2]
+            chunked = "Transfer-Encoding" in handler.headers  # as long as it is being compressed
             while len(self.registry.uploads[session]) < 5_000_000:
-                self.registry.uploads[session] += handler.rfile.read(100_000)
+                size = int(handler.rfile.readline(), 16) if chunked else 100_000
+                self.registry.uploads[session] += handler.rfile.read(size)
+                if chunked:
+                    handler.rfile.readline()
             arrived.append(len(self.registry.uploads[session]))
-            time.sleep(1.5)
+            time.sleep(1.5)  # the client is killed now
             handler.close_connection = True
             return True
         self.registry.hooks = [slow]

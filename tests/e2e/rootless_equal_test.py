@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """A plain user gets what root gets, or is told exactly what is missing: owners, refusals, hints, networks, the probe.
 
-With KASANE_LONG=1 the curl image of docker-library/buildpack-deps is built both ways too (needs a network)."""
+With KASANE_LONG=1 the curl image of docker-library/buildpack-deps and examples/node-app are built both ways too (needs
+a network)."""
 
 import json
 import os
 import re
+import shutil
 import unittest
 
 import support
@@ -34,6 +36,7 @@ COPY --from=builder /etc /etc
 USER node
 RUN echo done > /app/node_modules/b/done
 """
+LONG_TIME = 7200
 CURL = """FROM debian:bookworm
 RUN set -eux; apt-get update; apt-get install -y --no-install-recommends ca-certificates curl gnupg netbase sq wget \\
     tzdata; rm -rf /var/lib/apt/lists/*
@@ -88,30 +91,63 @@ class RootlessEqual(RootlessCase):
                           "/app/node_modules/b/private": (100, 101, "0o640"), "/etc/group": (0, 42, "0o644")}, owners)
         kasane.check_store(self)
 
+    # Real images, in long runs
+
+    def stand_ins(self, *names):
+        """{name: tar with its root file system} of bases that are made here of Debian packages."""
+        folder = self.new_folder("bases")
+        outcome = run([os.path.join(support.SOURCE, "examples/bases/make.sh"), "--tar-only", "--out", folder, *names],
+                      check=False, timeout=LONG_TIME)
+        if outcome.code != 0:
+            self.skipTest(f"no bases here: {outcome.err[-200:]}")
+        tars = {name: os.path.join(folder, name.replace(":", "_") + ".tar") for name in names}
+        for path in tars.values():
+            os.chmod(path, 0o644)
+        return tars
+
+    def node_app(self):
+        """A copy of the example that the plain user may read."""
+        folder = self.new_folder("node-app")
+        shutil.copytree(os.path.join(support.SOURCE, "examples/node-app"), folder, dirs_exist_ok=True)
+        return folder
+
+    def assert_equal_to_that_of_root(self, context, bases, wanted):
+        """Owners, modes and kinds file by file, layer by layer; contents may carry times (logs, caches of apt)."""
+        self.need_user_namespaces()
+        home = self.home()
+        listings = []
+        for kasane, out in ((self.plain(home, *self.user_with_range(home)), home),
+                            (Kasane(self.path("big"), SOURCE_DATE_EPOCH=EPOCH), self.new_folder("out"))):
+            for name, base in bases.items():
+                kasane("import", base, name, timeout=LONG_TIME)
+            kasane.build(context, "-t", "image", timeout=LONG_TIME)
+            image = self.saved(kasane, out, "image")
+            self.assertIn(wanted, image.tree)
+            listings.append({path: (n.type, n.uid, n.gid, oct(n.mode), n.target, n.xattrs)
+                             for path, n in image.tree.nodes.items()})
+        self.assertEqual(listings[1], listings[0])
+
     @unittest.skipUnless(support.LONG, "KASANE_LONG is not set")
     @needs("newuidmap", "newgidmap", "mmdebstrap")
     def test_buildpack_deps_curl_equals_that_of_root(self):
-        """Owners, modes and kinds file by file; contents may carry times (logs, caches of apt)."""
+        self.assert_equal_to_that_of_root(self.context(CURL, {}), self.stand_ins("debian:bookworm"), "/usr/bin/curl")
+
+    @unittest.skipUnless(support.LONG, "KASANE_LONG is not set")
+    @needs("newuidmap", "newgidmap", "mmdebstrap", "npm")
+    def test_node_app_equals_that_of_root(self):
+        self.assert_equal_to_that_of_root(self.node_app(), self.stand_ins("node:20", "node:20-slim"), "/app/dist/main.js")
+
+    @unittest.skipUnless(support.LONG, "KASANE_LONG is not set")
+    @needs("mmdebstrap", "npm")
+    def test_node_app_with_one_id(self):
+        """Its bases hold files of several owners, which one id cannot make: it says so, and what to install."""
         self.need_user_namespaces()
-        folder = self.new_folder("bases")
-        outcome = run([os.path.join(support.SOURCE, "examples/bases/make.sh"), "--tar-only", "--out", folder,
-                       "debian:bookworm"], check=False, timeout=900)
+        kasane = self.plain(self.home())
+        for name, base in self.stand_ins("node:20", "node:20-slim").items():
+            kasane("import", base, name, timeout=LONG_TIME)
+        outcome = kasane.build(self.node_app(), "-t", "image", check=False, timeout=LONG_TIME)
         if outcome.code != 0:
-            self.skipTest(f"no Debian base here: {outcome.err[-200:]}")
-        base = os.path.join(folder, "debian_bookworm.tar")
-        os.chmod(base, 0o644)
-        context = self.context(CURL, {})
-        home = self.home()
-        images = []
-        for kasane, out in ((self.plain(home, *self.user_with_range(home)), home),
-                            (Kasane(self.path("big"), SOURCE_DATE_EPOCH=EPOCH), self.new_folder("out"))):
-            kasane("import", base, "debian:bookworm", timeout=600)
-            kasane.build(context, "-t", "curl", timeout=900)
-            images.append(self.saved(kasane, out, "curl"))
-        listing = [{path: (n.type, n.uid, n.gid, oct(n.mode), n.target, n.xattrs) for path, n in image.tree.nodes.items()}
-                   for image in images]
-        self.assertEqual(listing[1], listing[0])
-        self.assertIn("/usr/bin/curl", images[0].tree)
+            self.assert_says_how_to_get_ids(outcome)
 
     # One id
 

@@ -144,8 +144,8 @@ OpenedTrees OpenedTrees::open(BuildEnvironment& env, const StepInput& input,
 Result<exec::Executor*> BuildEnvironment::executor() {
   std::lock_guard lock(mutex_);
   if (executor_) return executor_.get();
-  executor_ = TRY(run.oci ? exec::make_oci_executor(store.root(), run.oci_runtime)
-                          : exec::make_sandbox_executor(store.root()));
+  executor_ = TRY(run.oci ? exec::make_oci_executor(store.root(), run.oci_runtime, run.seccomp)
+                          : exec::make_sandbox_executor(store.root(), run.seccomp));
   if (std::string what = executor_->description(); !what.empty() && events != nullptr)
     Span(*events, "[internal] steps run with the " + what).done();
   return executor_.get();

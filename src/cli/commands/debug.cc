@@ -45,7 +45,7 @@ Result<int> run_debug(Context& context, const Arguments& arguments) {
   context.flush();
   auto watcher = TRY(InterruptWatcher::start());
   step.spec.kill = watcher->kill_token();
-  std::unique_ptr<exec::Executor> executor = TRY(exec::make_sandbox_executor(store->root()));
+  std::unique_ptr<exec::Executor> executor = TRY(exec::make_sandbox_executor(store->root(), {}));
   exec::RunOutcome outcome = TRY(executor->run(
       step.spec,
       [&](std::string_view bytes, int stream) { stream == 2 ? context.err(bytes) : context.out(bytes); },

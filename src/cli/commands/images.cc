@@ -6,8 +6,10 @@
 #include <map>
 
 #include "cli/command.h"
+#include "cli/docker_config.h"
 #include "cli/filters.h"
 #include "cli/formatter.h"
+#include "cli/image_row.h"
 #include "cli/images.h"
 #include "cli/units.h"
 #include "oci/reference.h"
@@ -16,21 +18,7 @@
 namespace kasane::cli {
 namespace {
 
-constexpr tmpl::GoType kRowType{"*formatter.imageContext", tmpl::Kind::kStruct, nullptr, true,
-                                true};
 constexpr std::string_view kNone = "<none>";
-
-constexpr Column kColumns[] = {{"Containers", "CONTAINERS"},
-                               {"CreatedAt", "CREATED AT"},
-                               {"CreatedSince", "CREATED"},
-                               {"Digest", "DIGEST"},
-                               {"ID", "IMAGE ID"},
-                               {"Repository", "REPOSITORY"},
-                               {"SharedSize", "SHARED SIZE"},
-                               {"Size", "SIZE"},
-                               {"Tag", "TAG"},
-                               {"UniqueSize", "UNIQUE SIZE"},
-                               {"VirtualSize", "SIZE"}};
 
 struct Row {
   const store::ImageRow* image;
@@ -146,20 +134,6 @@ std::string raw_template(const ListOptions& options, bool quiet) {
       options.digests ? "digest: {{.Digest}}\n" : "");
 }
 
-tmpl::Value row_value(const Row& row, const ListOptions& options, std::optional<int64_t> created,
-                      int64_t now_ns) {
-  const std::string id = row.image->id.str();
-  const double size = static_cast<double>(row.image->size_bytes);
-  std::string since, at;
-  if (created) {
-    since = human_duration(now_ns - *created * 1'000'000'000) + " ago";
-    at = go_time(*created);
-  }
-  return make_row(kRowType, kColumns,
-                  {"N/A", at, since, row.digest, options.no_trunc ? id : truncate_id(id),
-                   row.repository, "N/A", human_size(size), row.tag, "N/A", human_size(size, 4)});
-}
-
 // `images ls` is a slip for `image ls`.
 void hint_at_subcommand(Context& context, const std::vector<std::string>& words) {
   if (words.empty()) return;
@@ -173,9 +147,10 @@ Result<int> run_images(Context& context, const Arguments& arguments) {
       TRY(Filters::parse(arguments.list("filter"),
                          {"dangling", "label", "label!", "before", "since", "until", "reference"}));
   if (!arguments.positional().empty()) filters.add("reference", arguments.positional()[0]);
-  ListFormat list{&kRowType, kColumns, {}, {}};
+  ListFormat list{&kImageRowType, kImageColumns, {}, {}};
   ListOptions options;
   std::string format = arguments.value("format");
+  if (format.empty() && !arguments.on("quiet")) format = docker_config(context).images_format;
   options.digests = arguments.on("digests");
   options.no_trunc = arguments.on("no-trunc");
   options.want_digest = options.digests || format.find("{{.Digest}}") != std::string::npos;
@@ -201,7 +176,10 @@ Result<int> run_images(Context& context, const Arguments& arguments) {
     created[&image] = TRY(created_seconds(*store, image));
   }
   TRY(print_list(context, format, list, rows.size(), [&](size_t i) {
-    return row_value(rows[i], options, created[rows[i].image], now_ns);
+    const Row& row = rows[i];
+    return image_row_value({row.image, row.repository, row.tag, row.digest, created[row.image],
+                            options.no_trunc, std::nullopt},
+                           now_ns);
   }));
   if (rows.empty()) hint_at_subcommand(context, arguments.positional());
   return 0;

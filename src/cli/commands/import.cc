@@ -1,11 +1,16 @@
 // kasane import (reference 1.11).
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
+#include "base/diagnostic.h"
 #include "build/lower/lower.h"
 #include "cli/command.h"
+#include "cli/signals.h"
 #include "dockerfile/parser.h"
+#include "net/http.h"
 #include "oci/reference.h"
 #include "transfer/transfer.h"
 
@@ -67,20 +72,51 @@ Result<std::string> target_of(const std::vector<std::string>& words) {
   return parsed.with_default_tag().canonical();
 }
 
-Result<UniqueFd> open_source(const std::string& source) {
-  if (source.starts_with("http://") || source.starts_with("https://"))
-    return Error(ErrorKind::kUnsupported, "importing from a URL is not supported yet")
-        .hint("download the file and import it: curl -L URL | kasane import -");
-  return open_file(source, O_RDONLY);
+bool is_url(const std::string& source) {
+  return source.starts_with("http://") || source.starts_with("https://");
+}
+
+// The body of the URL as a file without a name.
+Result<UniqueFd> download(Context& context, store::Store& store, const std::string& url) {
+  context.out(fmt::format("Downloading from {}\n", sanitize(net::redact_url(url))));
+  context.flush();
+  auto interrupts = TRY(InterruptWatcher::start());
+  store::Store::Ingest ingest = TRY(store.new_ingest());
+  const std::string path = ingest.path() + "/import";
+  UniqueFd file = TRY(open_file(path, O_RDWR | O_CREAT | O_EXCL));
+  BufferedFdSink sink(file.get(), "write " + path);
+  net::HttpRequest request;
+  request.url = url;
+  net::HttpResponse response = TRY(net::http_fetch(request, sink, interrupts->token()));
+  TRY(sink.flush());
+  if (response.status != 200)
+    return Error(ErrorKind::kNetwork, fmt::format("{}: the server answered with status {}",
+                                                  net::redact_url(url), response.status));
+  if (::lseek(file.get(), 0, SEEK_SET) < 0) return Error::from_errno(errno, "seek in " + path);
+  return file;  // its name goes with the ingest folder
+}
+
+// What docker's client says before it asks anybody; "" when it says nothing.
+std::string refuse_words(const std::vector<std::string>& words) {
+  if (words.size() > 1)
+    if (auto parsed = oci::Reference::parse(words[1]); !parsed) return parsed.error().message();
+  if (words[0] != "-" && !is_url(words[0]) && ::access(words[0].c_str(), F_OK) != 0)
+    return fmt::format("open {}: no such file or directory", words[0]);
+  return {};
 }
 
 Result<int> run_import(Context& context, const Arguments& arguments) {
   const std::vector<std::string>& words = arguments.positional();
+  if (const std::string why = refuse_words(words); !why.empty()) {
+    context.err(sanitize(why) + "\n");
+    return 1;
+  }
+  const bool url = is_url(words[0]);
   transfer::ImportImage image;
   image.reference = TRY(target_of(words));
   oci::Platform platform = TRY(platform_of(context, arguments));
   UniqueFd file;
-  if (words[0] != "-") file = TRY(open_source(words[0]));
+  if (words[0] != "-" && !url) file = TRY(open_file(words[0], O_RDONLY));
   store::Store* store = TRY(context.store(false));
   image.config.config = TRY(changed_config(*store, platform, arguments.list("change")));
   image.config.os = platform.os;
@@ -88,7 +124,9 @@ Result<int> run_import(Context& context, const Arguments& arguments) {
   image.config.variant = platform.variant;
   image.config.created = oci::format_time(context.now_ns());
   image.message = arguments.value("message");
-  if (image.message.empty()) image.message = "Imported from " + words[0];
+  // docker's client sends a file as its own standard input.
+  if (image.message.empty()) image.message = "Imported from " + (url ? words[0] : std::string("-"));
+  if (url) file = TRY(download(context, *store, words[0]));
   FdSource source(file ? file.get() : context.streams.in_fd, "read " + words[0]);
   Sha256Digest id = TRY(transfer::import_rootfs(*store, source, std::move(image)));
   context.out(id.str() + "\n");
@@ -120,13 +158,14 @@ const Command kCommand_import = {
     .path = "import",
     .aliases = kAliases,
     .summary = "Import the contents from a tarball to create a filesystem image",
-    .usage = "[OPTIONS] file|- [REPOSITORY[:TAG]]",
+    .usage = "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
     .help =
         "The archive, compressed or not, becomes the only layer of a new image, whose id is\n"
         "printed. --change takes CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD,\n"
         "STOPSIGNAL, USER, VOLUME and WORKDIR.\n\n"
         "Examples:\n"
         "  kasane import rootfs.tar.xz debian:local\n"
+        "  kasane import https://example.com/rootfs.tar.gz\n"
         "  mmdebstrap bookworm - | kasane import -c 'CMD [\"bash\"]' - debian:bookworm",
     .flags = kFlags,
     .min_arguments = 1,

@@ -34,7 +34,9 @@ std::string mode_name(exec::SandboxMode mode) {
 // As docker words them.
 std::vector<std::string> security_options(const exec::HostReport& report) {
   std::vector<std::string> options;
-  if (!report.seccomp.starts_with("none")) options.emplace_back("name=seccomp,profile=builtin");
+  if (!report.seccomp.starts_with("none"))
+    options.emplace_back("name=seccomp,profile=" +
+                         (report.seccomp_profile.empty() ? "builtin" : report.seccomp_profile));
   if (report.sandbox.mode == exec::SandboxMode::kRootlessRange ||
       report.sandbox.mode == exec::SandboxMode::kSingleUid)
     options.emplace_back("name=rootless");
@@ -113,13 +115,14 @@ Result<int> run_info(Context& context, const Arguments& arguments) {
 }
 
 constexpr FlagSpec kFlags[] = {kObjectFormatFlag};
+constexpr std::string_view kAliases[] = {"system info"};
 
 }  // namespace
 
 extern const Command kCommand_info;
 const Command kCommand_info = {
     .path = "info",
-    .aliases = {},
+    .aliases = kAliases,
     .summary = "Display information about the store and this host",
     .usage = "[OPTIONS]",
     .help =

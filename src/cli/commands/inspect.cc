@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/diagnostic.h"
 #include "cli/command.h"
 #include "cli/image_inspect.h"
 
@@ -19,16 +20,31 @@ std::string missing_image(const std::string&, const Error& error) {
   return "Error: " + error.full_message();
 }
 
+// What docker says when an object of another type is not there: kasane has none of them.
+std::string missing_other(const std::string& type, const std::string& name) {
+  if (type == "network") return fmt::format("Error: network {} not found\n", name);
+  if (type == "volume") return fmt::format("Error: get {}: no such volume\n", name);
+  return fmt::format("Error: No such {}: {}\n", type, name);
+}
+
 Result<int> run_inspect(Context& context, const Arguments& arguments) {
-  constexpr std::string_view kTypes[] = {"container", "image",  "network", "node",
-                                         "plugin",    "secret", "service", "volume"};
+  constexpr std::string_view kTypes[] = {"config",  "container", "image",   "network", "node",
+                                         "plugin", "secret",    "service", "task",    "volume"};
   const std::string type = arguments.value("type");
-  const bool known =
-      type.empty() || std::find(std::begin(kTypes), std::end(kTypes), type) != std::end(kTypes);
-  if (!known) return Error(ErrorKind::kInvalid, fmt::format("unknown type: {}", quote(type)));
-  if (!type.empty() && type != "image")
-    return Error(ErrorKind::kUnsupported,
-                 fmt::format("kasane keeps images only, it has no {}s", type));
+  if (!type.empty() && std::find(std::begin(kTypes), std::end(kTypes), type) == std::end(kTypes)) {
+    std::string known;
+    for (std::string_view name : kTypes) known += (known.empty() ? "" : ", ") + quote(name);
+    context.err(fmt::format("unknown type: {}: must be one of {}\n", quote(type), known));
+    return 1;
+  }
+  if (!type.empty() && type != "image") {
+    const std::string format = arguments.value("format");
+    context.out(format.empty() || format == "json" ? "[]\n" : "\n");
+    for (const std::string& name : arguments.positional())
+      context.err(sanitize(missing_other(type, name), true));
+    return 1;
+  }
+  if (arguments.on("size")) context.err("WARNING: --size ignored for image\n");
   return inspect_images(context, arguments.positional(), arguments.value("format"),
                         type.empty() ? missing_object : missing_image);
 }

@@ -1,7 +1,11 @@
 // kasane load (reference 1.10).
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
+
+#include "base/diagnostic.h"
 #include "cli/command.h"
 #include "oci/reference.h"
 #include "transfer/transfer.h"
@@ -26,17 +30,23 @@ Result<std::vector<transfer::LoadedImage>> read_archive(Context& context, const 
   return transfer::load(*TRY(context.store(false)), source, events);
 }
 
-void report(Context& context, const transfer::LoadedImage& image) {
+// Ids are told only when the archive has no name at all.
+void report(Context& context, const transfer::LoadedImage& image, bool tell_id) {
   for (const auto& replaced : image.replaced)
     context.out(fmt::format(
         "The image {} already exists, renaming the old one with ID {} to empty string\n",
         oci::familiar(replaced.tag), replaced.old_image.str()));
   for (const std::string& tag : image.tags)
     context.out(fmt::format("Loaded image: {}\n", oci::familiar(tag)));
-  if (image.tags.empty()) context.out(fmt::format("Loaded image ID: {}\n", image.image.str()));
+  if (tell_id) context.out(fmt::format("Loaded image ID: {}\n", image.image.str()));
 }
 
 Result<int> run_load(Context& context, const Arguments& arguments) {
+  const std::string input = arguments.value("input");
+  if (!input.empty() && ::access(input.c_str(), F_OK) != 0) {  // the client's own sentence
+    context.err(fmt::format("open {}: no such file or directory\n", sanitize(input)));
+    return 1;
+  }
   EventBus events;
   std::unique_ptr<ui::Progress> progress;
   if (context.streams.err_is_terminal && !arguments.on("quiet")) {
@@ -45,10 +55,12 @@ Result<int> run_load(Context& context, const Arguments& arguments) {
                           {context.streams.err, context.streams.err_fd, !context.env("NO_COLOR")});
     events.subscribe(progress.get());
   }
-  auto images = read_archive(context, arguments.value("input"), events);
+  auto images = read_archive(context, input, events);
   if (progress) progress->finish();
   if (!images) return std::move(images.error());
-  for (const transfer::LoadedImage& image : *images) report(context, image);
+  const bool any_tag = std::any_of(images->begin(), images->end(),
+                                   [](const auto& image) { return !image.tags.empty(); });
+  for (const transfer::LoadedImage& image : *images) report(context, image, !any_tag);
   return 0;
 }
 

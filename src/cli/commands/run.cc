@@ -96,7 +96,7 @@ Result<int> run_program(Context& context, const Arguments& arguments) {
   oci::ImageConfig config = TRY(oci::ImageConfig::parse(TRY(store->image_config(image))));
   TRY(check_platform(options, config));
   exec::RunSpec spec = TRY(make_spec(context, options, config.config));
-  std::unique_ptr<exec::Executor> executor = TRY(exec::make_sandbox_executor(store->root()));
+  std::unique_ptr<exec::Executor> executor = TRY(exec::make_sandbox_executor(store->root(), options.settings.seccomp));
   store::Store::Ingest ingest = TRY(store->new_ingest());  // what the program writes goes with it
   TRY(add_root(*store, config, ingest.path(), spec));
 

@@ -1,8 +1,10 @@
 // kasane save (reference 1.9).
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
+#include "base/diagnostic.h"
 #include "cli/command.h"
 #include "cli/images.h"
 #include "cli/output_file.h"
@@ -59,10 +61,27 @@ class Selection {
   std::vector<transfer::SaveItem> items_;
 };
 
+// What docker's client says about an output that cannot be: looked at before any work.
+std::string refuse_output(const std::string& path) {
+  if (path.empty()) return {};
+  struct stat st;
+  if (::stat(path.c_str(), &st) == 0)
+    return S_ISDIR(st.st_mode) ? "cannot write to a directory" : std::string();
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos || slash == 0) return {};
+  const std::string folder = path.substr(0, slash);
+  if (::stat(folder.c_str(), &st) == 0) return {};
+  return fmt::format("invalid output path: stat {}: no such file or directory", folder);
+}
+
 Result<int> run_save(Context& context, const Arguments& arguments) {
   const std::string output = arguments.value("output");
   if (output.empty() && context.streams.out_is_terminal) {
     context.err("cowardly refusing to save to a terminal. Use the -o flag or redirect\n");
+    return 1;
+  }
+  if (const std::string why = refuse_output(output); !why.empty()) {
+    context.err("failed to save image: " + sanitize(why) + "\n");
     return 1;
   }
   store::Store* store = TRY(context.store(true));

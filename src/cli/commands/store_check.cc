@@ -39,8 +39,15 @@ Result<int> run_check(Context& context, const Arguments& arguments) {
   const std::string format = arguments.value("format");
   if (!format.empty() && format != "json")
     return Error(ErrorKind::kInvalid, fmt::format("unknown format {}: use json", quote(format)));
-  store::Store* store = TRY(context.store(true));
-  store::CheckReport report = TRY(store->check({.deep = !arguments.on("quick")}));
+  Result<store::Store*> store = context.store(true);
+  store::CheckReport report;
+  if (store) {
+    report = TRY((*store)->check({.deep = !arguments.on("quick")}));
+  } else if (store.error().kind() == ErrorKind::kCorrupt) {
+    report.damaged.push_back({"database", "kasane.db", store.error().full_message()});
+  } else {
+    return std::move(store.error());
+  }
   const int status = report.damaged.empty() ? 0 : 1;
   if (format == "json") {
     context.out(json_report(report) + "\n");
@@ -73,8 +80,8 @@ const Command kCommand_store_check = {
     .usage = "[OPTIONS]",
     .help =
         "Prints one line for each damaged object and ends with status 1 if there is one. It\n"
-        "changes nothing. Leftovers are unfinished objects of processes that died; the next\n"
-        "command that writes removes them, or `kasane store sweep` does.\n\n"
+        "changes nothing; `kasane store repair` does. Leftovers are unfinished objects of processes\n"
+        "that died; the next command that writes removes them, or `kasane store sweep` does.\n\n"
         "Examples:\n"
         "  kasane store check\n"
         "  kasane store check --quick --format json",

@@ -12,8 +12,6 @@ namespace kasane::cli {
 namespace {
 
 Result<oci::Reference> target_reference(const oci::Reference& parsed) {
-  if (!parsed.digest.empty())
-    return Error(ErrorKind::kInvalid, "refusing to create a tag with a digest reference");
   if (parsed.familiar_name() == "sha256")
     return Error(ErrorKind::kInvalid,
                  "refusing to create an ambiguous tag using digest algorithm as name");
@@ -21,15 +19,24 @@ Result<oci::Reference> target_reference(const oci::Reference& parsed) {
 }
 
 Result<int> run_tag(Context& context, const Arguments& arguments) {
-  auto parsed = oci::Reference::parse(arguments.positional()[1]);
-  if (!parsed) {  // docker's client says this itself, in its own words
+  // docker's client says these itself, so that nothing stands before them.
+  auto refuse = [&](const std::string& word, const Error& error) {
     context.err(fmt::format("Error parsing reference: {} is not a valid repository/tag: {}\n",
-                            quote(arguments.positional()[1]), sanitize(parsed.error().message())));
+                            quote(word), sanitize(error.message())));
+    return 1;
+  };
+  const std::string& source = arguments.positional()[0];
+  if (auto parsed = oci::Reference::parse(source); !parsed && !oci::looks_like_id(source))
+    return refuse(source, parsed.error());
+  auto parsed = oci::Reference::parse(arguments.positional()[1]);
+  if (!parsed) return refuse(arguments.positional()[1], parsed.error());
+  if (!parsed->digest.empty()) {
+    context.err("refusing to create a tag with a digest reference\n");
     return 1;
   }
   oci::Reference target = TRY(target_reference(*parsed));
   store::Store* store = TRY(context.store(false));
-  Sha256Digest image = TRY(transfer::find_image(*store, arguments.positional()[0]));
+  Sha256Digest image = TRY(transfer::find_image(*store, source));
   TRY(store->tag(image, target.canonical()));
   return 0;
 }

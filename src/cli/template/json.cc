@@ -92,7 +92,7 @@ class Writer {
 
   void write_struct(const Value& value) {
     const bool outer = escape_;
-    escape_ = escape_ || value.type().escaped_json;
+    escape_ = escape_ || value.type().is_row;
     open('{');
     for (const Field& field : value.fields())
       if (!field.json_name.empty() && !(field.omit_empty && is_empty(field.value)))

@@ -285,13 +285,14 @@ class Executor {
                             std::span<const std::string> idents, const Words& words,
                             const Value* final) {
     for (size_t i = 0; i < idents.size(); ++i) {
-      const bool arguments = i + 1 == idents.size() && (words.size() > 1 || final);
+      size_t arguments = 0;
+      if (i + 1 == idents.size()) arguments = (words.empty() ? 0 : words.size() - 1) + (final ? 1 : 0);
       receiver = TRY(field(idents[i], receiver, arguments));
     }
     return receiver;
   }
 
-  Result<Value> field(const std::string& name, const Value& receiver, bool arguments) {
+  Result<Value> field(const std::string& name, const Value& receiver, size_t arguments) {
     if (!receiver.valid()) {
       if (options_.missing_key_is_error)
         return error(fmt::format("nil data; no entry for key {}", go_quote(name)));
@@ -303,13 +304,15 @@ class Executor {
         return error(fmt::format("nil pointer evaluating {}.{}", type, name));
       case Kind::kStruct:
         if (const Value* found = receiver.find_field(name)) {
-          if (arguments)
+          if (arguments > 0 && receiver.type().is_row)
+            return error(fmt::format("wrong number of args for {}: want 0 got {}", name, arguments));
+          if (arguments > 0)
             return error(fmt::format("{} has arguments but cannot be invoked as function", name));
           return *found;
         }
         break;
       case Kind::kMap: {
-        if (arguments) return error(fmt::format("{} is not a method but has arguments", name));
+        if (arguments > 0) return error(fmt::format("{} is not a method but has arguments", name));
         auto found = receiver.entries().find(name);
         if (found != receiver.entries().end()) return found->second;
         if (options_.missing_key_is_error)

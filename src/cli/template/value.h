@@ -30,7 +30,8 @@ struct GoType {
   Kind kind;
   const GoType* elem = nullptr;  // of lists and maps
   bool pointer = false;          // pointer to struct; the name starts with '*'
-  bool escaped_json = false;     // its own MarshalJSON escapes <, > and &
+  // A row of a list: its own MarshalJSON escapes <, > and &, and its members are methods.
+  bool is_row = false;
 };
 
 namespace types {

@@ -10,6 +10,7 @@
 #include "exec/oci_runtime/prepared_runtime.h"
 #include "exec/sandbox/host_mode.h"
 #include "exec/sandbox/launcher.h"
+#include "exec/seccomp/oci_form.h"
 
 namespace kasane::exec {
 namespace {
@@ -83,15 +84,18 @@ Error nothing_installed() {
 }  // namespace
 
 Result<std::unique_ptr<Executor>> make_oci_executor(const std::string& store_directory,
-                                                    const std::string& runtime) {
+                                                    const std::string& runtime,
+                                                    const SeccompChoice& seccomp) {
   HostMode host = TRY(choose_host_mode(store_directory));
   if (host.storage != Storage::kOverlay)
     return Error(ErrorKind::kUnsupported, "--isolation oci needs the kernel's overlayfs, which is refused here")
         .hint("use the built-in sandbox (--isolation sandbox)");
   HostFacts facts = TRY(collect_host_facts(host.mode, host.storage));
+  const std::string filter = TRY(oci_seccomp(seccomp));
   auto make = [&](Runtime chosen) {
-    return std::make_unique<OciExecutor>(facts, host.maps,
-                                         collect_runtime_facts(std::move(chosen), host.mode));
+    RuntimeFacts runtime_facts = collect_runtime_facts(std::move(chosen), host.mode);
+    runtime_facts.seccomp = filter;
+    return std::make_unique<OciExecutor>(facts, host.maps, std::move(runtime_facts));
   };
   // The step is the probe of a runtime that the user has named.
   if (!runtime.empty()) return std::unique_ptr<Executor>(make(TRY(find_runtime(runtime))));

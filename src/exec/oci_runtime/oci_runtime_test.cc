@@ -6,7 +6,7 @@
 
 #include "exec/oci_runtime/config_writer.h"
 #include "exec/oci_runtime/find_runtime.h"
-#include "exec/oci_runtime/seccomp_profile.h"
+#include "exec/seccomp/oci_form.h"
 #include "oci/json.h"
 
 namespace kasane::exec {
@@ -61,7 +61,7 @@ std::vector<std::string> rules_of(const oci::Json& profile, std::string_view nam
 }
 
 TEST(OciConfig, FilterIsThatOfTheTable) {
-  auto profile = oci::Json::parse(make_seccomp_profile(), "profile");
+  auto profile = oci::Json::parse(make_seccomp_profile(nullptr), "profile");
   ASSERT_TRUE(profile) << profile.error().full_message();
   EXPECT_EQ(profile->find("defaultAction")->text, "SCMP_ACT_ERRNO");
   EXPECT_EQ(profile->find("defaultErrnoRet")->text, "38");

@@ -12,27 +12,14 @@
 #include <new>
 #include <string_view>
 
+#include "exec/capabilities.h"
 #include "exec/oci_runtime/config_writer.h"
 #include "exec/oci_runtime/runtime_keeper.h"
-#include "exec/oci_runtime/seccomp_profile.h"
 #include "exec/sandbox/step.h"
 #include "oci/json.h"
 
 namespace kasane::exec {
 namespace {
-
-constexpr const char* kCapabilityNames[] = {
-    "CHOWN",            "DAC_OVERRIDE",    "DAC_READ_SEARCH",  "FOWNER",
-    "FSETID",           "KILL",            "SETGID",           "SETUID",
-    "SETPCAP",          "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST",
-    "NET_ADMIN",        "NET_RAW",         "IPC_LOCK",         "IPC_OWNER",
-    "SYS_MODULE",       "SYS_RAWIO",       "SYS_CHROOT",       "SYS_PTRACE",
-    "SYS_PACCT",        "SYS_ADMIN",       "SYS_BOOT",         "SYS_NICE",
-    "SYS_RESOURCE",     "SYS_TIME",        "SYS_TTY_CONFIG",   "MKNOD",
-    "LEASE",            "AUDIT_WRITE",     "AUDIT_CONTROL",    "SETFCAP",
-    "MAC_OVERRIDE",     "MAC_ADMIN",       "SYSLOG",           "WAKE_ALARM",
-    "BLOCK_SUSPEND",    "AUDIT_READ",      "PERFMON",          "BPF",
-    "CHECKPOINT_RESTORE"};
 
 void add_strings(std::string& json, const std::vector<std::string>& texts) {
   for (size_t i = 0; i < texts.size(); ++i) {
@@ -42,11 +29,8 @@ void add_strings(std::string& json, const std::vector<std::string>& texts) {
 }
 
 std::string capability_list(uint64_t mask) {
-  std::vector<std::string> names;
-  for (size_t i = 0; i < std::size(kCapabilityNames); ++i)
-    if ((mask >> i & 1) != 0) names.push_back(std::string("CAP_") + kCapabilityNames[i]);
   std::string json = "[";
-  add_strings(json, names);
+  add_strings(json, capability_names(mask));
   return json + "]";
 }
 
@@ -126,8 +110,7 @@ struct PreparedRuntime::Shared {
 RuntimeFacts collect_runtime_facts(Runtime runtime, SandboxMode mode) {
   RuntimeFacts facts;
   facts.runtime = std::move(runtime);
-  facts.seccomp = make_seccomp_profile();
-  for (unsigned cap = 0; cap < std::size(kCapabilityNames); ++cap)
+  for (unsigned cap = 0; cap < known_capabilities(); ++cap)
     if (::prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0)  // this kernel has it
       facts.capabilities |= uint64_t{1} << cap;
   if (mode != SandboxMode::kRoot) return facts;  // root of its user namespace has them all
@@ -179,7 +162,7 @@ void PreparedRuntime::prepare_config(const RunSpec& spec, const LaunchPlan& plan
     head_ += "}";
   }
   head_ += "],\"linux\":{";
-  if (!plan.insecure) head_ += "\"seccomp\":" + facts.seccomp + ",";
+  if (!plan.insecure && !facts.seccomp.empty()) head_ += "\"seccomp\":" + facts.seccomp + ",";
   head_ += "\"namespaces\":[{\"type\":\"mount\"}";
 
   process_ = "]},\"process\":{\"terminal\":false,\"args\":[";

@@ -15,7 +15,7 @@ namespace kasane::exec {
 // What does not change while an executor lives.
 struct RuntimeFacts {
   Runtime runtime;
-  std::string seccomp;       // of make_seccomp_profile()
+  std::string seccomp;       // of oci_seccomp()
   uint64_t capabilities = 0;  // that this process can give away
 };
 RuntimeFacts collect_runtime_facts(Runtime runtime, SandboxMode mode);

@@ -9,7 +9,6 @@
 #include "base/fd.h"
 #include "exec/helpers.h"
 #include "exec/sandbox/net_files.h"
-#include "exec/sandbox/seccomp_filter.h"
 #include "exec/sandbox/user_network.h"
 
 namespace kasane::exec {
@@ -78,7 +77,6 @@ Result<HostFacts> collect_host_facts(SandboxMode mode, Storage storage) {
   facts.storage = storage;
   if (storage == Storage::kFuseOverlay) facts.fuse_overlayfs = find_helper("fuse-overlayfs");
   facts.userxattr = mode != SandboxMode::kRoot;
-  facts.filter = build_seccomp_filter();
   facts.resolv_conf = make_resolv_conf();
   facts.cpu_count = static_cast<int>(::sysconf(_SC_NPROCESSORS_CONF));
   TRY(find_secrets(facts));
@@ -95,8 +93,10 @@ Result<std::unique_ptr<PreparedLaunch>> PreparedLaunch::make(const RunSpec& spec
   plan.userxattr = facts.userxattr;
   plan.resolv_conf = facts.resolv_conf;
   plan.cpu_count = facts.cpu_count;
-  plan.filter = facts.filter.data();
-  plan.filter_size = facts.filter.size();
+  for (const std::vector<sock_filter>& code : facts.filters)
+    launch->filters_.push_back({code.data(), code.size()});
+  plan.filters = launch->filters_.data();
+  plan.filter_count = launch->filters_.size();
   plan.secrets_begin = facts.secrets_begin;
   plan.secrets_end = facts.secrets_end;
   TRY(launch->prepare_root(spec));

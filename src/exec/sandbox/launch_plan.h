@@ -19,6 +19,7 @@
 #include "exec/sandbox/copied_trees.h"
 #include "exec/sandbox/stub_journal.h"
 #include "exec/sandbox/user_lookup.h"
+#include "exec/seccomp/filters.h"
 
 namespace kasane::exec {
 
@@ -61,6 +62,11 @@ inline constexpr size_t kMaxStepGroups = 2;
 
 struct RuntimePlan;  // exec/oci_runtime
 
+struct FilterPlan {
+  const sock_filter* code;
+  size_t size;
+};
+
 struct LaunchPlan {
   // What enters after clone(2), and never returns, in place of supervise(); null: that.
   void (*supervisor)(const LaunchPlan&) = nullptr;
@@ -100,8 +106,8 @@ struct LaunchPlan {
   size_t env_count = 0;
   bool add_home = false;
   std::string_view path;  // PATH for the lookup of argv[0]
-  const sock_filter* filter = nullptr;
-  size_t filter_size = 0;
+  const FilterPlan* filters = nullptr;  // loaded in this order; the kernel asks all of them
+  size_t filter_count = 0;
   bool insecure = false;
   const LimitPlan* limits = nullptr;
   size_t limit_count = 0;
@@ -133,7 +139,7 @@ struct LaunchPlan {
 
 // Host facts that do not change while an executor lives.
 struct HostFacts {
-  std::vector<sock_filter> filter;
+  SeccompFilters filters;
   std::string resolv_conf;
   SandboxMode mode = SandboxMode::kNone;
   bool userxattr = false;
@@ -144,10 +150,6 @@ struct HostFacts {
   uintptr_t secrets_end = 0;
 };
 Result<HostFacts> collect_host_facts(SandboxMode mode, Storage storage);
-
-// Topmost first. An image may hold one layer several times, overlayfs no directory: all that
-// a lower one shows is covered by the highest.
-std::vector<std::string> topmost_trees(const std::vector<std::string>& lowest_first);
 
 // Topmost first. An image may hold one layer several times, overlayfs no directory: all that
 // a lower one shows is covered by the highest.
@@ -186,6 +188,7 @@ class PreparedLaunch {
   std::vector<std::unique_ptr<std::string>> texts_;
   std::vector<std::unique_ptr<std::vector<const char*>>> lists_;
   std::vector<LimitPlan> limits_;
+  std::vector<FilterPlan> filters_;
   int pty_master_ = -1;
   std::vector<std::string> argv_, env_;
   std::vector<char*> argv_pointers_, env_pointers_;

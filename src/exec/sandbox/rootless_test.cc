@@ -52,7 +52,7 @@ std::string step(const std::string& store, const std::string& script, const std:
   }
   const char* runtime = std::getenv("KASANE_TEST_RUNTIME");
   auto executor =
-      runtime != nullptr ? make_oci_executor(store, runtime) : make_sandbox_executor(store);
+      runtime != nullptr ? make_oci_executor(store, runtime, {}) : make_sandbox_executor(store, {});
   if (!executor) return "no executor: " + executor.error().full_message();
   RunSpec spec;
   spec.argv = {"/bin/sh", "-c", script};

@@ -43,9 +43,11 @@ class SandboxExecutor : public Executor {
 
 }  // namespace
 
-Result<std::unique_ptr<Executor>> make_sandbox_executor(const std::string& store_directory) {
+Result<std::unique_ptr<Executor>> make_sandbox_executor(const std::string& store_directory,
+                                                        const SeccompChoice& seccomp) {
   HostMode host = TRY(choose_host_mode(store_directory));
   HostFacts facts = TRY(collect_host_facts(host.mode, host.storage));
+  facts.filters = TRY(seccomp_filters(store_directory, seccomp));
   return std::unique_ptr<Executor>(new SandboxExecutor(std::move(facts), std::move(host.maps)));
 }
 

@@ -15,15 +15,11 @@
 
 #include <cerrno>
 
+#include "exec/capabilities.h"
 #include "exec/sandbox/program_start.h"
 
 namespace kasane::exec {
 namespace {
-
-constexpr int kCapabilities[] = {
-    CAP_CHOWN,   CAP_DAC_OVERRIDE, CAP_FSETID,           CAP_FOWNER,     CAP_MKNOD,
-    CAP_NET_RAW, CAP_SETGID,       CAP_SETUID,           CAP_SETFCAP,    CAP_SETPCAP,
-    CAP_KILL,    CAP_SYS_CHROOT,   CAP_NET_BIND_SERVICE, CAP_AUDIT_WRITE};
 
 // Never above what we inherited; a limit that cannot be set is left alone.
 void set_default_limits() {
@@ -104,11 +100,14 @@ void set_groups(const Reporter& report, const LaunchPlan& plan) {
   if (raw_setresgid(id.gid) != 0) report.fail("switch to the group of user", plan.user, errno);
 }
 
-void load_filter(const Reporter& report, const LaunchPlan& plan) {
-  sock_fprog program{static_cast<unsigned short>(plan.filter_size),
-                     const_cast<sock_filter*>(plan.filter)};
-  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
-    report.fail("load", "the seccomp filter", errno);
+void load_filters(const Reporter& report, const LaunchPlan& plan) {
+  for (size_t i = 0; i < plan.filter_count; ++i) {
+    const FilterPlan& filter = plan.filters[i];
+    sock_fprog program{static_cast<unsigned short>(filter.size),
+                       const_cast<sock_filter*>(filter.code)};
+    if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
+      report.fail("load", "the seccomp filter", errno);
+  }
 }
 
 // The order matters: the bounding set needs CAP_SETPCAP, groups CAP_SETGID, the filter
@@ -123,19 +122,13 @@ void take_identity(const Reporter& report, const LaunchPlan& plan) {
   set_groups(report, plan);
   if (!plan.insecure) {
     if (plan.single_id) ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    load_filter(report, plan);
+    load_filters(report, plan);
   }
   if (raw_setresuid(id.uid) != 0) report.fail("switch to user", plan.user, errno);
   set_capabilities(report, id.uid == 0 ? wanted : 0);
 }
 
 }  // namespace
-
-uint64_t default_capabilities() {
-  uint64_t mask = 0;
-  for (int cap : kCapabilities) mask |= uint64_t{1} << cap;
-  return mask;
-}
 
 rlimit default_file_limit(rlimit inherited) {
   constexpr rlim_t kHard = 1048576;

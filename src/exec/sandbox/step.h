@@ -9,9 +9,6 @@
 
 namespace kasane::exec {
 
-// The 14 capabilities that Docker and BuildKit give (reference N04).
-uint64_t default_capabilities();
-
 // RLIMIT_NOFILE of a step that asks for none, under the builder's. RLIMIT_CORE is 0 then.
 rlimit default_file_limit(rlimit inherited);
 

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "exec/capabilities.h"
 #include "exec/sandbox/step.h"
 #include "exec/sandbox/testing.h"
 

@@ -55,8 +55,8 @@ void SandboxTest::SetUp() {
   ASSERT_EQ(::chmod(directory_->path().c_str(), 0755), 0);
   // The same tests with an OCI runtime: the "exec.oci_*" tests of CTest.
   const char* runtime = std::getenv("KASANE_TEST_RUNTIME");
-  auto executor = runtime != nullptr ? make_oci_executor(directory_->path(), runtime)
-                                     : make_sandbox_executor(directory_->path());
+  auto executor = runtime != nullptr ? make_oci_executor(directory_->path(), runtime, {})
+                                     : make_sandbox_executor(directory_->path(), {});
   if (!executor) GTEST_SKIP() << executor.error().full_message() << executor.error().hint_text();
   executor_ = std::move(*executor);
   base_ = add_layer();

@@ -1,4 +1,4 @@
-#include "exec/sandbox/seccomp_table.h"
+#include "exec/seccomp/table.h"
 
 #include <linux/audit.h>
 #include <seccomp.h>
@@ -18,7 +18,7 @@ constexpr SeccompAbi kAbis[] = {{AUDIT_ARCH_AARCH64, SCMP_ARCH_AARCH64, 0, "SCMP
 #elif defined(__riscv) && __riscv_xlen == 64
 constexpr SeccompAbi kAbis[] = {{AUDIT_ARCH_RISCV64, SCMP_ARCH_RISCV64, 0, "SCMP_ARCH_RISCV64"}};
 #else
-#error "tell seccomp_table.cc the ABIs of this architecture"
+#error "tell table.cc the ABIs of this architecture"
 #endif
 
 // clang-format off

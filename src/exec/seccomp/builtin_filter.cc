@@ -1,56 +1,76 @@
-#include "exec/sandbox/seccomp_filter.h"
+#include "exec/seccomp/builtin_filter.h"
 
 #include <linux/seccomp.h>
 #include <seccomp.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
-#include <map>
 #include <span>
 
-#include "exec/sandbox/seccomp_table.h"
+#include "exec/seccomp/table.h"
 
 namespace kasane::exec {
 namespace {
 
 enum class Verdict { kDeny, kUnknown, kAllow, kClone, kSocket, kPersonality };
 
-using Rules = std::map<uint32_t, Verdict>;   // by call number
-using Starts = std::map<uint32_t, Verdict>;  // a verdict holds up to the next start
+struct Range {
+  uint32_t start;
+  Verdict verdict;  // up to the start of the next one
+};
 
-void set_rule(Rules& rules, const SeccompAbi& abi, const char* name, Verdict verdict) {
-  int number = seccomp_syscall_resolve_name_arch(abi.library_arch, name);
-  if (number >= 0) rules[static_cast<uint32_t>(number)] = verdict;
+// Numbers of one ABI, from its base on. What is beyond it (private calls of ARM) is kept apart.
+constexpr uint32_t kTableSize = 1024;
+struct Verdicts {
+  std::array<Verdict, kTableSize> table;
+  std::vector<Range> beyond;
+};
+
+void set_verdict(Verdicts& verdicts, const SeccompAbi& abi, const char* name, Verdict verdict) {
+  const int resolved = seccomp_syscall_resolve_name_arch(abi.library_arch, name);
+  if (resolved < 0) return;  // this ABI does not have it
+  const uint32_t number = static_cast<uint32_t>(resolved);
+  if (number - abi.number_base < kTableSize)
+    verdicts.table[number - abi.number_base] = verdict;
+  else
+    verdicts.beyond.push_back({number, verdict});
 }
 
-void add_rules(const SeccompAbi& abi, Rules& rules) {
-  for (const char* name : always_allowed_syscalls()) set_rule(rules, abi, name, Verdict::kAllow);
-  for (uint32_t number : allowed_modern_syscalls())
-    rules[number | abi.number_base] = Verdict::kAllow;
-  set_rule(rules, abi, "clone", Verdict::kClone);
-  set_rule(rules, abi, "clone3", Verdict::kUnknown);
-  set_rule(rules, abi, "socket", Verdict::kSocket);
-  set_rule(rules, abi, "personality", Verdict::kPersonality);
+Verdicts judge(const SeccompAbi& abi, Verdict younger) {
+  Verdicts verdicts;
+  const auto first_younger = verdicts.table.begin() + kLastJudgedSyscall + 1;
+  std::fill(verdicts.table.begin(), first_younger, Verdict::kDeny);
+  std::fill(first_younger, verdicts.table.end(), younger);
+  for (const char* name : always_allowed_syscalls())
+    set_verdict(verdicts, abi, name, Verdict::kAllow);
+  for (uint32_t number : allowed_modern_syscalls()) verdicts.table[number] = Verdict::kAllow;
+  set_verdict(verdicts, abi, "clone", Verdict::kClone);
+  set_verdict(verdicts, abi, "clone3", Verdict::kUnknown);
+  set_verdict(verdicts, abi, "socket", Verdict::kSocket);
+  set_verdict(verdicts, abi, "personality", Verdict::kPersonality);
+  std::sort(verdicts.beyond.begin(), verdicts.beyond.end(),
+            [](const Range& a, const Range& b) { return a.start < b.start; });
+  return verdicts;
 }
 
 // Ranges of equal verdict over all numbers of one audit architecture.
-Starts ranges_of(uint32_t audit_arch) {
-  Rules rules;
-  Starts starts{{0, Verdict::kDeny}};
+std::vector<Range> ranges_of(uint32_t audit_arch, Verdict younger) {
+  std::vector<Range> ranges;
+  auto begin = [&](uint32_t start, Verdict verdict) {
+    if (ranges.empty() || ranges.back().verdict != verdict) ranges.push_back({start, verdict});
+  };
   for (const SeccompAbi& abi : seccomp_abis()) {
     if (abi.audit_arch != audit_arch) continue;
-    add_rules(abi, rules);
-    starts[abi.number_base] = Verdict::kDeny;
-    starts[abi.number_base + kLastJudgedSyscall + 1] = Verdict::kUnknown;
+    const Verdicts verdicts = judge(abi, younger);
+    for (uint32_t i = 0; i < kTableSize; ++i) begin(abi.number_base + i, verdicts.table[i]);
+    for (const Range& call : verdicts.beyond) {
+      begin(call.start, call.verdict);
+      begin(call.start + 1, younger);
+    }
   }
-  for (const auto& [number, verdict] : rules) {
-    auto after = std::prev(starts.upper_bound(number))->second;
-    starts.try_emplace(number + 1, after);
-    starts[number] = verdict;
-  }
-  for (auto it = std::next(starts.begin()); it != starts.end();)
-    it = it->second == std::prev(it)->second ? starts.erase(it) : std::next(it);
-  return starts;
+  return ranges;
 }
 
 class Assembler {
@@ -105,11 +125,6 @@ void emit_verdict(Assembler& out, Verdict verdict) {
   out.ret(SECCOMP_RET_ALLOW);
 }
 
-struct Range {
-  uint32_t start;
-  Verdict verdict;
-};
-
 void emit_search(Assembler& out, std::span<const Range> ranges) {
   if (ranges.size() == 1) return emit_verdict(out, ranges[0].verdict);
   size_t middle = ranges.size() / 2;
@@ -122,16 +137,15 @@ void emit_search(Assembler& out, std::span<const Range> ranges) {
 
 }  // namespace
 
-std::vector<sock_filter> build_seccomp_filter() {
+std::vector<sock_filter> build_seccomp_filter(bool judged_by_another) {
   static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "args are read by their low half");
   Assembler out;
   uint32_t done_arch = 0;
   for (const SeccompAbi& abi : seccomp_abis()) {
     if (abi.audit_arch == done_arch) continue;
     done_arch = abi.audit_arch;
-    std::vector<Range> ranges;
-    for (const auto& [start, verdict] : ranges_of(abi.audit_arch))
-      ranges.push_back({start, verdict});
+    const std::vector<Range> ranges =
+        ranges_of(abi.audit_arch, judged_by_another ? Verdict::kAllow : Verdict::kUnknown);
     out.load(offsetof(seccomp_data, arch));
     out.when(BPF_JEQ, abi.audit_arch);
     size_t to_search = out.jump();

@@ -1,5 +1,5 @@
-// The filter is run by a small interpreter of its instructions, over whole number ranges.
-#include "exec/sandbox/seccomp_filter.h"
+// Over whole number ranges.
+#include "exec/seccomp/builtin_filter.h"
 
 #include <gtest/gtest.h>
 #include <linux/audit.h>
@@ -8,10 +8,10 @@
 #include <sys/syscall.h>
 
 #include <cerrno>
-#include <cstring>
 #include <set>
 
-#include "exec/sandbox/seccomp_table.h"
+#include "exec/seccomp/filter_machine.h"
+#include "exec/seccomp/table.h"
 
 namespace kasane::exec {
 namespace {
@@ -20,46 +20,9 @@ constexpr uint32_t kAllow = SECCOMP_RET_ALLOW;
 constexpr uint32_t kEperm = SECCOMP_RET_ERRNO | EPERM;
 constexpr uint32_t kEnosys = SECCOMP_RET_ERRNO | ENOSYS;
 
-uint32_t evaluate(const std::vector<sock_filter>& code, const seccomp_data& data) {
-  uint32_t accumulator = 0;
-  for (size_t at = 0; at < code.size(); ++at) {
-    const sock_filter& i = code[at];
-    bool taken = false;
-    switch (i.code) {
-      case BPF_LD | BPF_W | BPF_ABS:
-        std::memcpy(&accumulator, reinterpret_cast<const char*>(&data) + i.k, 4);
-        continue;
-      case BPF_RET | BPF_K:
-        return i.k;
-      case BPF_JMP | BPF_JA:
-        at += i.k;
-        continue;
-      case BPF_JMP | BPF_JEQ | BPF_K:
-        taken = accumulator == i.k;
-        break;
-      case BPF_JMP | BPF_JGE | BPF_K:
-        taken = accumulator >= i.k;
-        break;
-      case BPF_JMP | BPF_JSET | BPF_K:
-        taken = (accumulator & i.k) != 0;
-        break;
-      default:
-        ADD_FAILURE() << "unexpected instruction " << i.code;
-        return 0;
-    }
-    at += taken ? i.jt : i.jf;
-  }
-  ADD_FAILURE() << "ran off the end";
-  return 0;
-}
-
 uint32_t ask(uint32_t arch, uint32_t number, uint64_t first_argument = 0) {
   static const std::vector<sock_filter> code = build_seccomp_filter();
-  seccomp_data data{};
-  data.arch = arch;
-  data.nr = static_cast<int>(number);
-  data.args[0] = first_argument;
-  return evaluate(code, data);
+  return filter_answer(code, arch, number, first_argument);
 }
 
 #if defined(__x86_64__)
