@@ -228,7 +228,7 @@ class ImagetoolsTest(CommandsTestCase):
         lines = self.k("imagetools", "inspect", name).out.splitlines()
         self.assertEqual([f"Name:      {name}", f"MediaType: {INDEX}", f"Digest:    {digest}", "           ", "Manifests: "], lines[:5])
         entries = json.loads(self.images.blobs[digest])["manifests"]
-        self.assertEqual([f"  Name:      {name}@{entries[0]['digest']}", f"  MediaType: {MANIFEST}", "  Platform:  linux/amd64", "             "], lines[5:9])
+        self.assertEqual([f"  Name:        {name}@{entries[0]['digest']}", f"  MediaType:   {MANIFEST}", "  Platform:    linux/amd64", "               "], lines[5:9])
         self.assertIn("  Platform:    unknown/unknown", lines)
         self.assertIn(f"    vnd.docker.reference.digest: {entries[0]['digest']}", lines)
         shown = lambda f, n=name: self.k("buildx", "imagetools", "inspect", "--format", f, n).out
