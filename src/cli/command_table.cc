@@ -10,6 +10,8 @@ constexpr CommandGroup kGroups[] = {
     {"builds", "Look at earlier builds"},
     {"cache", "Manage cache mounts and the cache of build steps"},
     {"image", "Manage images"},
+    {"imagetools", "Look at and put together indexes in registries"},
+    {"manifest", "Manage image manifests and manifest lists"},
     {"registry", "Explain where names lead, serve a registry and care for its folder"},
     {"store", "Check and clean the image store"},
     {"system", "Look at and clean the whole store"},

@@ -1,24 +1,23 @@
-// JSON documents that commands print; members in the order in which they are given. Pure.
+// JSON documents that commands print.
 #pragma once
 
-#include <cstdint>
 #include <string>
-#include <utility>
-#include <vector>
 
-#include "oci/json.h"
+#include "oci/json_build.h"
 
 namespace kasane::cli {
 
-oci::Json json_text(std::string value);
-oci::Json json_bool(bool value);
-oci::Json json_number(int64_t value);
-oci::Json json_list(std::vector<oci::Json> items);
-oci::Json json_object(std::vector<oci::Json::Member> members);
+using oci::json_bool;
+using oci::json_list;
+using oci::json_number;
+using oci::json_object;
+using oci::json_text;
 
 // Compact, one line with its end.
-std::string json_line(const oci::Json& value);
-// Go's MarshalIndent: `indent` spaces per level, without a newline behind the last.
-std::string json_indented(const oci::Json& value, int indent);
+inline std::string json_line(const oci::Json& value) {
+  std::string out;
+  value.write(out);
+  return out + '\n';
+}
 
 }  // namespace kasane::cli

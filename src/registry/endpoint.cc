@@ -60,7 +60,8 @@ class Finder {
   }
   Result<void> add_trust(Endpoint& out, bool insecure) {
     out.plain_http = out.skip_verify =
-        insecure || is_loopback_host(out.host) || is_listed(daemon_.insecure, out.host);
+        insecure || is_loopback_host(out.host) || is_listed(daemon_.insecure, out.host) ||
+        is_listed(around_.insecure, out.host);
     if (out.tls.empty()) out.tls = TRY(load_certs_d(around_, out.credential_host));
     return {};
   }

@@ -70,11 +70,15 @@ Result<bool> Pusher::has_tag(const std::string& tag, const std::stop_token& stop
 }
 
 Result<void> Pusher::put_manifest(const std::string& reference, const std::string& media_type,
-                                  const std::string& bytes, const std::stop_token& stop) {
+                                  const std::string& bytes, const std::stop_token& stop,
+                                  const std::vector<std::string>& conditions) {
   ApiRequest put = push_request(*client_, "PUT", "manifests/" + reference);
-  put.headers = {"Content-Type: " + media_type};
+  put.headers = conditions;
+  put.headers.push_back("Content-Type: " + media_type);
   put.body = &bytes;
   const ApiAnswer answer = TRY(client_->send(put, stop));
+  if (answer.status == 412 && !conditions.empty())
+    return Error(ErrorKind::kConflict, reference + " means something else meanwhile");
   if (!good(answer)) return push_refused(answer, *client_);
   const std::string told = answer.header("docker-content-digest");
   if (const auto digest = Sha256Digest::parse(told); digest && *digest != sha256(bytes))

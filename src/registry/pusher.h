@@ -5,6 +5,7 @@
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "base/hash.h"
 #include "base/result.h"
@@ -34,9 +35,11 @@ class Pusher {
   Result<bool> has_manifest(const std::string& tag, const Sha256Digest& digest, const std::stop_token& stop);
   // Whatever it means.
   Result<bool> has_tag(const std::string& tag, const std::stop_token& stop);
-  // `reference`: tag or digest.
+  // `reference`: tag or digest. `conditions`: headers as If-Match; kConflict when a registry that
+  // knows them finds that they do not hold.
   Result<void> put_manifest(const std::string& reference, const std::string& media_type,
-                            const std::string& bytes, const std::stop_token& stop);
+                            const std::string& bytes, const std::stop_token& stop,
+                            const std::vector<std::string>& conditions = {});
 
  private:
   explicit Pusher(std::unique_ptr<Client> client) : client_(std::move(client)) {}

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "oci/json_build.h"
 #include "registry/pages.h"
 #include "registry/repository.h"
 
@@ -12,17 +13,12 @@ namespace {
 constexpr int kMaxPages = 10'000;  // R11
 constexpr size_t kMaxReferrers = 100'000;
 
-std::string member(const oci::Json& json, std::string_view name) {
-  const oci::Json* value = json.find(name);
-  return value && value->is_string() ? value->text : std::string();
-}
-
 // The descriptors of an index, with the filter that the registry may not have applied.
 Result<void> take(const std::string& bytes, const std::string& artifact_type, std::vector<oci::Json>& out) {
   TRY(oci::Index::parse(bytes));  // only what is well-formed
   const oci::Json json = TRY(oci::Json::parse(bytes, "list of referrers"));
   for (const oci::Json& entry : json.find("manifests")->items)
-    if (artifact_type.empty() || member(entry, "artifactType") == artifact_type) out.push_back(entry);
+    if (artifact_type.empty() || oci::member_text(entry, "artifactType") == artifact_type) out.push_back(entry);
   if (out.size() > kMaxReferrers) return Error(ErrorKind::kLimit, "the manifest has more than 100,000 referrers");
   return {};
 }

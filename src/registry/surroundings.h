@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 
@@ -14,6 +15,7 @@ namespace kasane::registry {
 struct Surroundings {
   std::function<std::optional<std::string>(const std::string&)> environment;
   std::string etc = "/etc";
+  std::vector<std::string> insecure;  // host[:port] that a flag (--insecure) calls so
 
   // From the process: getenv, /etc.
   static Surroundings of_process();

@@ -38,6 +38,19 @@ Response immutable_tag(std::string_view tag) {
   return api_error(403, "DENIED", "the tag is immutable in this registry", tag);
 }
 
+// RFC 9110 13.1: whether a PUT may take the place of `now`. For a tag that is what it means, which
+// makes read, change, write safe for any number of writers.
+bool precondition(const Request& request, const ContentDigest* now) {
+  const std::string etag = now ? "\"" + now->str() + "\"" : "";
+  if (const std::string* match = request.header("if-match"); match && !(now && etag_matches(*match, etag))) return false;
+  const std::string* none = request.header("if-none-match");
+  return !(none && now && etag_matches(*none, etag));
+}
+
+Response precondition_failed(std::string_view reference) {
+  return api_error(412, "PRECONDITION_FAILED", "it is another one than the request expects", reference);
+}
+
 }  // namespace
 
 Registry::Answer Registry::manifest(const Call& call) {
@@ -106,8 +119,17 @@ Registry::Answer Registry::put_manifest(const Call& call) {
   parsers_.release();
   if (!document) return api_error(400, "MANIFEST_INVALID", document.error().full_message());
 
-  Storage::PutResult put = TRY(storage_->put_manifest(call.route.name, digest, *bytes, *document,
-                                                      tags, rule_for(call.route.name)));
+  if (tags.empty()) {
+    const auto known = TRY(storage_->find_manifest(call.route.name, digest));
+    if (!precondition(call.request, known ? &digest : nullptr)) return precondition_failed(reference);
+  }
+  bool changed = false;
+  const Storage::TagRule rule = rule_for(call.route.name);
+  const Storage::TagRule conditional = [&](const std::string& tag, const ContentDigest* now) {
+    changed = changed || !precondition(call.request, now);
+    return !changed && rule(tag, now);
+  };
+  Storage::PutResult put = TRY(storage_->put_manifest(call.route.name, digest, *bytes, *document, tags, conditional));
   if (!put.missing.empty())
     return api_error(400, "MANIFEST_BLOB_UNKNOWN",
                      "the manifest refers to a manifest or blob unknown to this repository",
@@ -115,6 +137,7 @@ Registry::Answer Registry::put_manifest(const Call& call) {
   if (!put.wrong_size.empty())
     return api_error(400, "SIZE_INVALID", "a descriptor states another size than its content has",
                      put.wrong_size);
+  if (changed) return precondition_failed(put.refused_tag);
   if (!put.refused_tag.empty()) return immutable_tag(put.refused_tag);
   Response response;
   response.status = 201;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <climits>
 
+#include "oci/json_build.h"
 #include "transfer/export_internal.h"
 
 namespace kasane::transfer {
@@ -86,36 +87,6 @@ std::string_view span_name(Kind kind) {
   }
 }
 
-void write_pretty(std::string& out, const oci::Json& json, size_t depth) {
-  const auto line = [&](size_t level) {
-    out += '\n';
-    out.append(2 * level, ' ');
-  };
-  if (json.is_array() && !json.items.empty()) {
-    out += '[';
-    for (size_t i = 0; i < json.items.size(); ++i) {
-      if (i > 0) out += ',';
-      line(depth + 1);
-      write_pretty(out, json.items[i], depth + 1);
-    }
-    line(depth);
-    out += ']';
-  } else if (json.is_object() && !json.members.empty()) {
-    out += '{';
-    for (size_t i = 0; i < json.members.size(); ++i) {
-      if (i > 0) out += ',';
-      line(depth + 1);
-      oci::write_json_string(out, json.members[i].name);
-      out += ": ";
-      write_pretty(out, json.members[i].value, depth + 1);
-    }
-    line(depth);
-    out += '}';
-  } else {
-    json.write(out);
-  }
-}
-
 oci::Json json_string(std::string text) {
   oci::Json json;
   json.type = oci::Json::Type::kString;
@@ -161,11 +132,7 @@ std::map<std::string, std::string> annotations_of(const ExportOptions& options, 
   return out;
 }
 
-std::string pretty_json(const oci::Json& json) {
-  std::string out;
-  write_pretty(out, json, 0);
-  return out;
-}
+std::string pretty_json(const oci::Json& json) { return oci::indented(json, "  "); }
 
 std::string descriptor_json(const oci::Descriptor& descriptor) {
   oci::Index index;

@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "base/stream.h"
+#include "registry/text_upload.h"
 
 namespace kasane::transfer {
 namespace {
@@ -26,24 +27,13 @@ class FileUpload final : public registry::UploadSource {
   UniqueFd fd_;
 };
 
-class TextUpload final : public registry::UploadSource {
- public:
-  explicit TextUpload(std::string_view text) : text_(text) {}
-  Result<std::unique_ptr<ByteSource>> open(uint64_t offset) override {
-    return std::unique_ptr<ByteSource>(std::make_unique<MemorySource>(text_.substr(offset)));
-  }
-
- private:
-  std::string_view text_;
-};
-
 }  // namespace
 
 std::unique_ptr<registry::UploadSource> file_upload(std::string path) {
   return std::make_unique<FileUpload>(std::move(path));
 }
 std::unique_ptr<registry::UploadSource> text_upload(std::string_view bytes) {
-  return std::make_unique<TextUpload>(bytes);
+  return std::make_unique<registry::TextUpload>(bytes);
 }
 
 }  // namespace kasane::transfer

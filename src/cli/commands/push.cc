@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cli/command.h"
+#include "cli/push_to_index.h"
 #include "cli/registry_io.h"
 #include "cli/signals.h"
 #include "transfer/push.h"
@@ -46,6 +47,14 @@ Result<int> run_push(Context& context, const Arguments& arguments) {
   if (std::string platform = arguments.value("platform"); !platform.empty())
     options.platform = TRY(oci::Platform::parse(platform));
   if (arguments.value("compression") == "zstd") options.compression = Compression::kZstd;
+  if (arguments.on("add-to-index")) {
+    if (all) return Error(ErrorKind::kInvalid, "--add-to-index joins one tag; it can't be used with --all-tags/-a");
+    const transfer::Pushed joined =
+        TRY(push_to_index(context, *store, *pusher, reference, options, lines, interrupts->token()));
+    lines.line(fmt::format("{}: digest: {} size: {}", reference.tag, joined.digest.str(), joined.size));
+    if (quiet) context.out(reference.canonical() + "\n");
+    return 0;
+  }
   transfer::PushEvents events;
   events.status = [&](const std::string& id, const std::string& text) { lines.status(id, text); };
   events.progress = [&](const std::string& id, uint64_t current, uint64_t total) {
@@ -69,6 +78,8 @@ std::optional<std::string> check_compression(std::string_view value) {
 }
 
 constexpr FlagSpec kFlags[] = {
+    {.name = "add-to-index",
+     .help = "Join the platforms of the local image to the index that the tag has\nin the registry; other platforms stay"},
     {.name = "all-tags", .shorthand = 'a', .help = "Push all tags of an image to the repository"},
     {.name = "compression",
      .kind = FlagKind::kString,
@@ -100,6 +111,7 @@ const Command kCommand_push = {
         "comes last.\n\n"
         "Examples:\n"
         "  kasane push localhost:5000/team/app:1\n"
+        "  kasane push --add-to-index registry.example/team/app:1  # from a builder per platform\n"
         "  kasane push -a registry.example/team/app",
     .flags = kFlags,
     .min_arguments = 1,

@@ -6,6 +6,7 @@
 
 #include "cli/template/gofmt.h"
 #include "cli/template/utf8.h"
+#include "oci/json_build.h"
 
 namespace kasane::cli::tmpl {
 namespace {
@@ -282,6 +283,12 @@ Result<Value> call_urlquery(Args args) {
 }
 
 Result<Value> call_json(Args args) { return Value::string(to_json(args[0], false)); }
+Result<Value> call_buildx_json(Args args) {
+  std::string text = to_json(args[0], true);
+  if (const Result<oci::Json> json = oci::Json::parse(text, "value")) text = oci::indented(*json, "  ");
+  return Value::string(std::move(text));
+}
+constexpr Function kBuildxJson = {"json", {Param::kAny}, Param::kNone, call_buildx_json};
 
 Result<Value> call_split(Args args) {
   std::string_view rest = args[0].text();
@@ -402,7 +409,8 @@ size_t Function::fixed_count() const {
   return static_cast<size_t>(std::find(fixed.begin(), fixed.end(), Param::kNone) - fixed.begin());
 }
 
-const Function* find_function(std::string_view name, bool header) {
+const Function* find_function(std::string_view name, bool header, bool buildx) {
+  if (buildx && name == kBuildxJson.name) return &kBuildxJson;
   if (header)
     for (const Function& function : kHeaderFunctions)
       if (function.name == name) return &function;

@@ -33,6 +33,7 @@ struct Function {
 // `and` and `or` are evaluated by the executor, which stops at the deciding argument; they
 // are listed so that the parser knows them. header = true: the functions that docker uses
 // for the heading row of a table, where json, split, ... return their first argument.
-const Function* find_function(std::string_view name, bool header = false);
+// buildx: `json` indents by two spaces.
+const Function* find_function(std::string_view name, bool header = false, bool buildx = false);
 
 }  // namespace kasane::cli::tmpl

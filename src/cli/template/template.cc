@@ -333,7 +333,7 @@ class Executor {
   Result<Value> function(const Value& dot, const Node& node, const Node& whole, const Words& words,
                          const Value* final) {
     at(node);
-    const Function* function = find_function(node.text, options_.header);
+    const Function* function = find_function(node.text, options_.header, options_.buildx);
     if (!function) return error(fmt::format("{} is not a defined function", go_quote(node.text)));
     const size_t written = words.empty() ? 0 : words.size() - 1;
     const size_t given = written + (final ? 1 : 0);

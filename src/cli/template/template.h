@@ -17,6 +17,7 @@ struct Trees;
 struct ExecuteOptions {
   bool missing_key_is_error = false;  // Option("missingkey=error")
   bool header = false;                // heading row of a table
+  bool buildx = false;                // buildx's functions in place of docker's
 };
 
 class Template {
