@@ -24,7 +24,7 @@ struct Deliverer {
   std::string with_inline_cache(const std::string& members, const Target& target) const;
   Result<void> deliver(const ExportOptions& output);
   Result<ExportResult> store_images(const std::vector<BuiltPlatform>& images, const ExportOptions& output);
-  Result<void> push(const ExportOptions& output, ExportResult& stored);
+  Result<void> push(const std::vector<BuiltPlatform>& images, const ExportOptions& output, ExportResult& stored);
   Result<Sha256Digest> store_image(const BuiltPlatform& image, const std::vector<std::string>& tags);
   Result<void> finish();
 };
@@ -87,7 +87,7 @@ Result<Sha256Digest> Deliverer::store_image(const BuiltPlatform& image,
 
 Result<ExportResult> Deliverer::store_images(const std::vector<BuiltPlatform>& images,
                                              const ExportOptions& output) {
-  if (!output.annotations.empty())
+  if (!output.annotations.empty() && !output.push)
     events.warn("images in the store have no manifest that could hold annotations; write them with -o type=oci");
   Span span(events, "exporting to image");
   auto work = [&]() -> Result<void> {
@@ -117,24 +117,21 @@ Result<ExportResult> Deliverer::store_images(const std::vector<BuiltPlatform>& i
 }
 
 // What was stored goes on to the registries of its names.
-Result<void> Deliverer::push(const ExportOptions& output, ExportResult& stored) {
+Result<void> Deliverer::push(const std::vector<BuiltPlatform>& images, const ExportOptions& output,
+                             ExportResult& stored) {
   if (output.names.empty())
     return Error(ErrorKind::kInvalid, "tag is needed when pushing to registry")
         .hint("name the image with -t REGISTRY/NAME:TAG");
-  if (output.push_by_digest)
-    return Error(ErrorKind::kUnsupported, "this version of kasane cannot push by digest alone yet");
   if (!d.options.registries) return Error(ErrorKind::kInternal, "no registries are configured for this build");
   for (const std::string& name : output.names) {
     Span span(events, "pushing " + name);
     const auto work = [&]() -> Result<transfer::Pushed> {
       const oci::Reference reference = TRY(oci::Reference::parse(name));
-      std::unique_ptr<registry::Pusher> pusher = TRY(registry::Pusher::open(*d.options.registries, reference));
-      transfer::PushOptions options;
-      options.compression = output.compression;
-      options.level = output.level;
+      std::unique_ptr<registry::Pusher> pusher =
+          TRY(registry::Pusher::open(*d.options.registries, reference, output.insecure_registry));
       transfer::PushEvents told;
       told.status = [&](const std::string& id, const std::string& text) { span.log(id + ": " + text + "\n", 2); };
-      return transfer::push(d.store, *pusher, reference, options, told, stop);
+      return transfer::push_built(d.store, *pusher, reference, images, output, told, stop);
     };
     Result<transfer::Pushed> pushed = work();
     if (!pushed) {
@@ -144,6 +141,7 @@ Result<void> Deliverer::push(const ExportOptions& output, ExportResult& stored) 
     span.log("digest " + pushed->digest.str() + "\n", 2);
     span.done();
     stored.digest = pushed->digest.str();
+    stored.descriptor_json = pushed->descriptor_json;
   }
   return {};
 }
@@ -165,7 +163,7 @@ Result<void> Deliverer::deliver(const ExportOptions& given) {
   TRY(add_provenance(d, images));
   ExportResult written = TRY(to_store ? store_images(images, output)
                                       : transfer::export_build(d.store, images, output, events, stop));
-  if (output.push) TRY(push(output, written));
+  if (output.push) TRY(push(images, output, written));
   // Files have no digest: those of an image stay the ones that are told.
   if (written.digest.empty()) {
     if (last.provenance.empty()) last.provenance = std::move(written.provenance);

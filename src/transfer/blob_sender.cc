@@ -164,12 +164,14 @@ Result<void> BlobSender::text(const std::string& bytes, const std::stop_token& s
 
 Result<oci::Descriptor> BlobSender::layer(const Sha256Digest& diff_id, const std::stop_token& stop) {
   if (std::optional<store::LayerBlob> found = TRY(store::find_layer_blob(store_, diff_id))) {
-    // In a manifest of ours, docker's names would be strangers.
     const std::optional<Compression> kind = compression_of(found->media_type);
-    oci::Descriptor out = described(kind ? layer_media_type(*kind, true) : std::string_view(found->media_type),
-                                    found->digest, found->size);
-    TRY(stored(diff_id, out, stop));
-    return out;
+    if (!form_.force || kind == form_.compression) {
+      // In a manifest of ours, docker's names would be strangers.
+      oci::Descriptor out = described(kind ? layer_media_type(*kind, true) : std::string_view(found->media_type),
+                                      found->digest, found->size);
+      TRY(stored(diff_id, out, stop));
+      return out;
+    }
   }
   return made(TRY(store::open_layer(store_, diff_id)), stop);
 }

@@ -22,6 +22,7 @@ namespace kasane::transfer {
 struct LayerForm {
   Compression compression = Compression::kGzip;
   std::optional<int> level;
+  bool force = false;  // compressed bytes of another kind that the store has are not taken
   // Same layer, same text → same bytes: names the form in notes about uploads that broke off.
   std::string text() const;
 };

@@ -115,16 +115,12 @@ class Push {
         users.push_back(&image.manifest.layers[i]);
       }
     for (const Sha256Digest& diff_id : order) sender.tell(diff_id, "Preparing");
-    const auto limit = static_cast<size_t>(pusher_.uploads());
-    for (size_t i = limit; i < order.size(); ++i) sender.tell(order[i], "Waiting");
-    std::vector<Job> jobs;
-    for (const Sha256Digest& diff_id : order)
-      jobs.emplace_back([this, &sender, diff_id, &users = layers[diff_id]](const std::stop_token& stop) {
-        return send_layer(sender, diff_id, users, stop);
-      });
-    for (const Outgoing& image : images)
-      jobs.emplace_back([&sender, &image](const std::stop_token& stop) { return sender.text(image.config_json, stop); });
-    return run_jobs(jobs, limit, stop_);
+    for (size_t i = static_cast<size_t>(pusher_.uploads()); i < order.size(); ++i) sender.tell(order[i], "Waiting");
+    return in_parallel(order.size() + images.size(), pusher_.uploads(), stop_,
+                       [&](size_t i, const std::stop_token& stop) -> Result<void> {
+                         if (i >= order.size()) return sender.text(images[i - order.size()].config_json, stop);
+                         return send_layer(sender, order[i], layers[order[i]], stop);
+                       });
   }
 
   Result<void> send_layer(BlobSender& sender, const Sha256Digest& diff_id, std::vector<oci::Descriptor*>& users,

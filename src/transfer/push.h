@@ -14,6 +14,7 @@
 #include "oci/reference.h"
 #include "registry/pusher.h"
 #include "store/store.h"
+#include "transfer/outputs.h"
 
 namespace kasane::transfer {
 
@@ -34,10 +35,17 @@ struct Pushed {
   Sha256Digest digest;  // of the manifest, or of the index
   uint64_t size = 0;    // its bytes
   std::string media_type;
+  std::string descriptor_json = {};  // with annotations; of push_built() only
 };
 
 // `reference` has a tag. kNotFound: "tag does not exist: X:T".
 Result<Pushed> push(store::Store& store, registry::Pusher& pusher, const oci::Reference& reference,
                     const PushOptions& options, const PushEvents& events, const std::stop_token& stop);
+
+// What a build made, as its output says: annotations, attestations, docker's media types, by digest
+// alone (then the tag of `reference` is not touched). Its images are in the store.
+Result<Pushed> push_built(store::Store& store, registry::Pusher& pusher, const oci::Reference& reference,
+                          const std::vector<BuiltPlatform>& built, const ExportOptions& output,
+                          const PushEvents& events, const std::stop_token& stop);
 
 }  // namespace kasane::transfer

@@ -139,6 +139,59 @@ class RoundTripTest(PushTestCase):
         self.assertEqual(1, missing.code)
         self.assertIn("not found in the store, and not pulled: manifest for", missing.err)
 
+    def test_build_push_with_annotations_and_attestations(self):
+        name = f"{self.host}/attested"
+        context = self.context("FROM scratch\nCOPY a /a\n", a=b"a" * 3_000_000)
+        metadata = os.path.join(self.new_folder("meta"), "m.json")
+        self.k("build", "-q", "--push", "--platform", "linux/amd64,linux/arm64", "--provenance=true", "--metadata-file", metadata,
+               "--annotation", "manifest:who=me", "--annotation", "index:all=us", "-t", name + ":1", context)
+        raw = registry_support.fetch(f"http://{self.host}/v2/attested/manifests/1", fake_registry.INDEX)
+        index = json.loads(raw)
+        self.assertEqual({"all": "us"}, index["annotations"])
+        images, attestations = index["manifests"][:2], index["manifests"][2:]
+        self.assertEqual(["amd64", "arm64"], sorted(one["platform"]["architecture"] for one in images))
+        for image, attestation in zip(images, attestations, strict=True):
+            self.assertEqual(image["digest"], attestation["annotations"]["vnd.docker.reference.digest"])
+            manifest = json.loads(registry_support.fetch(f"http://{self.host}/v2/attested/manifests/{image['digest']}", OCI))
+            self.assertEqual({"who": "me"}, manifest["annotations"])
+            statement = json.loads(registry_support.fetch(f"http://{self.host}/v2/attested/manifests/{attestation['digest']}", OCI))
+            body = json.loads(registry_support.fetch(f"http://{self.host}/v2/attested/blobs/{statement['layers'][0]['digest']}"))
+            self.assertEqual(image["digest"][7:], body["subject"][0]["digest"]["sha256"])
+        with open(metadata, encoding="utf-8") as f:
+            told = json.load(f)
+        self.assertEqual(digest_of(raw), told["containerimage.digest"])
+        self.assertEqual(digest_of(raw), told["containerimage.descriptor"]["digest"])
+        # Another tool takes all of it.
+        folder = self.new_folder("layout")
+        support.run(["skopeo", "copy", "-q", "--all", "--src-tls-verify=false", f"docker://{name}:1", f"oci:{folder}:1"])
+        other = self.kasane()
+        other("pull", name + ":1")
+        self.assertEqual(self.k.config(name + ":1")["Id"], other.config(name + ":1")["Id"])
+        self.k.check_store(self)
+
+    def test_build_push_by_digest_and_other_forms(self):
+        name = f"{self.host}/forms"
+        context = self.context("FROM scratch\nCOPY a /a\n", a=b"a" * 3_000_000)
+        metadata = os.path.join(self.new_folder("meta"), "m.json")
+        self.k("build", "-q", "-o", f"type=image,name={name},push=true,push-by-digest=true,registry.insecure=true",
+               "--metadata-file", metadata, context)
+        with open(metadata, encoding="utf-8") as f:
+            digest = json.load(f)["containerimage.digest"]
+        manifest = registry_support.fetch(f"http://{self.host}/v2/forms/manifests/{digest}", OCI)
+        self.assertEqual(digest, digest_of(manifest))
+        with self.assertRaises(OSError):  # no tag was set
+            registry_support.fetch(f"http://{self.host}/v2/forms/manifests/latest", OCI)
+        self.k("build", "-q", "-o", f"type=registry,name={name}:z,compression=zstd,force-compression=true", context)
+        zstd = json.loads(registry_support.fetch(f"http://{self.host}/v2/forms/manifests/z", OCI))
+        self.assertEqual({"application/vnd.oci.image.layer.v1.tar+zstd"}, {layer["mediaType"] for layer in zstd["layers"]})
+        self.k("build", "-q", "-o", f"type=image,name={name}:d,push=true,oci-mediatypes=false", context)
+        docker = json.loads(registry_support.fetch(f"http://{self.host}/v2/forms/manifests/d", fake_registry.DOCKER_MANIFEST))
+        self.assertEqual(fake_registry.DOCKER_MANIFEST, docker["mediaType"])
+        for tag in ("z", "d"):
+            other = self.kasane()
+            other("pull", f"{name}:{tag}")
+            other.check_store(self)
+
     def test_several_platforms_become_an_index(self):
         name = f"{self.host}/multi:1"
         self.k("build", "-q", "--platform", "linux/amd64,linux/arm64", "-t", name, self.context("FROM scratch\nCOPY a /a\n", a=b"a"))
