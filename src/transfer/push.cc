@@ -65,7 +65,7 @@ class Push {
 
   Result<Pushed> run(std::vector<Outgoing> images, bool as_index) {
     // One question when there is nothing to do.
-    if (const Outgoing& image = images.front(); !as_index && image.kept) {
+    if (const Outgoing& image = images.front(); !as_index && image.kept && !options_.nondistributable) {
       const Pushed out{sha256(image.manifest_json), image.manifest_json.size(), image.manifest.media_type};
       if (TRY(pusher_.has_manifest(reference_.tag, out.digest, stop_))) {
         for (size_t i = image.diff_ids.size(); i-- > 0;)

@@ -95,6 +95,18 @@ class RoundTripTest(PushTestCase):
         self.assertEqual(image.manifest, registry_support.fetch(f"http://{self.host}/v2/again/manifests/1", fake_registry.DOCKER_MANIFEST))
         self.assertEqual(image.blobs[0], registry_support.fetch(f"http://{self.host}/v2/again/blobs/{digest_of(image.blobs[0])}"))
 
+    def test_foreign_layers_go_by_request_only(self):
+        image = Image([{"x": b"x" * 1000}], layer_type="application/vnd.oci.image.layer.nondistributable.v1.tar+gzip")
+        source, target = self.serve(FakeRegistry()), self.serve(FakeRegistry())
+        source.add("app", "1", image)
+        self.k("pull", source.host + "/app:1")
+        self.k("tag", source.host + "/app:1", target.host + "/app:1")
+        self.assertIn(": Skipped foreign layer", self.k("push", target.host + "/app:1").out)
+        self.assertNotIn(digest_of(image.blobs[0]), target.blobs)
+        self.k("push", "--allow-nondistributable-artifacts", target.host + "/app:1")
+        self.assertEqual(image.blobs[0], target.blobs[digest_of(image.blobs[0])])
+        self.assertEqual(image.manifest, target.manifests[("app", "1")][1])
+
     def test_zstd_and_all_tags(self):
         name = f"{self.host}/z"
         self.built(name + ":1")
@@ -107,6 +119,24 @@ class RoundTripTest(PushTestCase):
         other = self.kasane()
         other("pull", name + ":2")
         other.check_store(self)
+
+    def test_memory(self):
+        """Streams do not grow with the image: less than 40 MiB for layers of 96 MiB."""
+        name = f"{self.host}/large:1"
+        self.built(name, one=os.urandom(96 << 20), two=(b"%d " % 7) * (48 << 20))
+        for k, *command in ((self.k, "push", name), (self.kasane(), "pull", name)):
+            process = subprocess.Popen([support.KASANE, *command], env=k.env, stdout=subprocess.DEVNULL)
+            peak = 0
+            while process.poll() is None:
+                try:
+                    with open(f"/proc/{process.pid}/status", encoding="ascii") as f:
+                        peak = max([peak] + [int(line.split()[1]) for line in f if line.startswith("VmHWM:")])
+                except OSError:
+                    pass
+                time.sleep(0.01)
+            self.assertEqual(0, process.returncode)
+            print(f"{command[0]}: {peak / 1024:.1f} MiB")
+            self.assertTrue(0 < peak < 40 << 10, f"{command[0]}: {peak} KiB")
 
     def test_same_bytes_from_two_stores(self):
         name = f"{self.host}/same:1"

@@ -46,6 +46,7 @@ Result<int> run_push(Context& context, const Arguments& arguments) {
   if (std::string platform = arguments.value("platform"); !platform.empty())
     options.platform = TRY(oci::Platform::parse(platform));
   if (arguments.value("compression") == "zstd") options.compression = Compression::kZstd;
+  options.nondistributable = arguments.on("allow-nondistributable-artifacts");
   transfer::PushEvents events;
   events.status = [&](const std::string& id, const std::string& text) { lines.status(id, text); };
   events.progress = [&](const std::string& id, uint64_t current, uint64_t total) {
@@ -70,6 +71,7 @@ std::optional<std::string> check_compression(std::string_view value) {
 
 constexpr FlagSpec kFlags[] = {
     {.name = "all-tags", .shorthand = 'a', .help = "Push all tags of an image to the repository"},
+    {.name = "allow-nondistributable-artifacts", .help = "Send foreign (nondistributable) layers as well"},
     {.name = "compression",
      .kind = FlagKind::kString,
      .value_name = "string",
