@@ -7,6 +7,7 @@
 #include "oci/manifest.h"
 #include "transfer/blob_sender.h"
 #include "transfer/parallel.h"
+#include "transfer/push_index.h"
 
 namespace kasane::transfer {
 namespace {
@@ -180,8 +181,17 @@ Result<Pushed> push(store::Store& store, registry::Pusher& pusher, const oci::Re
       return Error(ErrorKind::kNotFound, reference.familiar() + " names no image for " + options.platform->str());
     platforms.clear();
   }
+  if (!options.platform)
+    if (const std::optional<WholeIndex> whole = TRY(find_whole_index(store, *image, options.nondistributable))) {
+      const Pushed pushed = TRY(push_index(store, pusher, reference, *whole, options, events, stop));
+      TRY(store.tag(*image, reference.name() + "@" + pushed.digest.str()));
+      return pushed;
+    }
   std::vector<Outgoing> images;
   if (platforms.empty()) images.push_back(TRY(read_image(store, *image)));
+  if (options.platform && images.front().platform != options.platform->normalized())
+    return Error(ErrorKind::kNotFound, reference.familiar() + " names no image for " + options.platform->str())
+        .hint("it is for " + images.front().platform.str());
   for (const auto& [platform, id] : platforms) images.push_back(TRY(read_image(store, id)));
   Push work(store, pusher, reference, options, events, stop);
   const Pushed pushed = TRY(work.run(std::move(images), !platforms.empty()));

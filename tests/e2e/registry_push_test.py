@@ -200,6 +200,32 @@ class RoundTripTest(PushTestCase):
         self.assertEqual(self.k.config(name + ":1")["Id"], other.config(name + ":1")["Id"])
         self.k.check_store(self)
 
+    def test_a_pulled_index_goes_back_whole(self):
+        name = f"{self.host}/whole"
+        context = self.context("FROM scratch\nCOPY a /a\n", a=os.urandom(100_000))
+        self.k("build", "-q", "--push", "--platform", "linux/amd64,linux/arm64", "--provenance=true", "-t", name + ":1", context)
+        index = registry_support.fetch(f"http://{self.host}/v2/whole/manifests/1", fake_registry.INDEX)
+        target = self.serve(FakeRegistry())
+        target.strict_links = True
+        other = self.kasane()
+        other("pull", "--platform", "linux/arm64", name + ":1")
+        other("tag", name + ":1", target.host + "/part:1")
+        other("push", target.host + "/part:1")  # the other platform is not here
+        self.assertEqual(OCI, target.manifests[("part", "1")][0])
+        other("pull", "--platform", "linux/amd64", name + ":1")
+        other("system", "prune", "-f", check=False)  # does not take what belongs to the images
+        other("tag", name + ":1", target.host + "/app:1")
+        self.assertIn(digest_of(index), other("push", target.host + "/app:1").out)
+        self.assertEqual((fake_registry.INDEX, index), target.manifests[("app", "1")])
+        last = [path for method, path, _ in target.requests if method == "PUT"][-1]
+        self.assertTrue(last.endswith("/manifests/1"), last)
+        self.assertEqual(4, sum(("app", one["digest"]) in target.manifests for one in json.loads(index)["manifests"]))
+        refused = other("push", "--platform", "linux/s390x", target.host + "/app:1", check=False)
+        self.assertIn("names no image for linux/s390x", refused.err)
+        other("push", "--platform", "linux/amd64", target.host + "/app:1")
+        self.assertEqual(OCI, target.manifests[("app", "1")][0])
+        other.check_store(self)
+
     def test_build_push_by_digest_and_other_forms(self):
         name = f"{self.host}/forms"
         context = self.context("FROM scratch\nCOPY a /a\n", a=b"a" * 3_000_000)
