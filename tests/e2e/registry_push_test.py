@@ -384,6 +384,33 @@ class FakePushTest(PushTestCase):
         scopes = [path for _, path, _ in self.registry.requests if path.startswith("/token")]
         self.assertTrue(any("repository%3Aapp%3Apull%2Cpush" in path for path in scopes), scopes)
 
+    def test_smaller_requests_after_413(self):
+        least, most, sizes = 5 << 20, 6 << 20, []
+
+        def strict(handler):
+            if handler.command == "POST":
+                handler.body()
+                session = f"s{len(self.registry.uploads)}"
+                self.registry.uploads[session] = b""
+                handler.answer(202, b"", {"Location": self.registry.location("app", session), "OCI-Chunk-Min-Length": str(least)})
+                return True
+            if handler.command not in ("PATCH", "PUT") or "/uploads/" not in handler.path:
+                return False
+            size = int(handler.headers.get("Content-Length") or most + 1)  # without: in chunks
+            if size <= most:
+                sizes.append(size)
+                return False
+            handler.body()
+            handler.answer(413)
+            return True
+        self.registry.hooks = [strict]
+        self.built(self.name, big=os.urandom(23 << 20))
+        self.k("push", self.name, timeout=100)
+        self.assert_pushed()
+        large = [size for size in sizes if size > 1 << 20]
+        self.assertGreaterEqual(len(large), 4, sizes)
+        self.assertTrue(all(size >= least for size in large[:-1]), sizes)
+
     def test_killed_and_continued(self):
         size = 8_000_000
         self.built(self.name, big=os.urandom(size))
