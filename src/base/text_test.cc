@@ -5,6 +5,12 @@
 namespace kasane {
 namespace {
 
+TEST(Text, ParsesWholeNumbersOnly) {
+  EXPECT_EQ(parse_uint("0"), 0u);
+  EXPECT_EQ(parse_uint("18446744073709551615"), UINT64_MAX);
+  for (const char* bad : {"", "-1", "+1", " 1", "1 ", "0x1", "18446744073709551616"}) EXPECT_FALSE(parse_uint(bad)) << bad;
+}
+
 TEST(Text, LowerIsAsciiOnly) {
   EXPECT_EQ(ascii_lower("AZaz09[@`\xc3\x84"), "azaz09[@`\xc3\x84");
   EXPECT_EQ(ascii_lower(""), "");

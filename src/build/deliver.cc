@@ -26,7 +26,7 @@ struct Deliverer {
   std::string with_inline_cache(const std::string& members, const Target& target) const;
   Result<void> deliver(const ExportOptions& output);
   Result<ExportResult> store_images(const std::vector<BuiltPlatform>& images, const ExportOptions& output);
-  Result<void> push(const ExportOptions& output, ExportResult& stored);
+  Result<void> push(const std::vector<BuiltPlatform>& images, const ExportOptions& output, ExportResult& stored);
   Result<Sha256Digest> store_image(const BuiltPlatform& image, const std::vector<std::string>& tags);
   Result<void> finish();
 };
@@ -98,7 +98,7 @@ Result<Sha256Digest> Deliverer::store_image(const BuiltPlatform& image,
 
 Result<ExportResult> Deliverer::store_images(const std::vector<BuiltPlatform>& images,
                                              const ExportOptions& output) {
-  if (!output.annotations.empty())
+  if (!output.annotations.empty() && !output.push)
     events.warn("images in the store have no manifest that could hold annotations; write them with -o type=oci");
   Span span(events, "exporting to image");
   auto work = [&]() -> Result<void> {
@@ -128,29 +128,27 @@ Result<ExportResult> Deliverer::store_images(const std::vector<BuiltPlatform>& i
 }
 
 // What was stored goes on to the registries of its names.
-Result<void> Deliverer::push(const ExportOptions& output, ExportResult& stored) {
+Result<void> Deliverer::push(const std::vector<BuiltPlatform>& images, const ExportOptions& output,
+                             ExportResult& stored) {
   if (output.names.empty())
     return Error(ErrorKind::kInvalid, "tag is needed when pushing to registry")
         .hint("name the image with -t REGISTRY/NAME:TAG");
-  if (output.push_by_digest)
-    return Error(ErrorKind::kUnsupported, "this version of kasane cannot push by digest alone yet");
   if (!d.options.registries) return Error(ErrorKind::kInternal, "no registries are configured for this build");
   for (const std::string& name : output.names) {
     Span span(events, "pushing " + name);
     const auto work = [&]() -> Result<transfer::Pushed> {
       const oci::Reference reference = TRY(oci::Reference::parse(name));
-      std::unique_ptr<registry::Pusher> pusher = TRY(registry::Pusher::open(*d.options.registries, reference));
-      transfer::PushOptions options;
-      options.compression = output.compression;
-      options.level = output.level;
-      options.ready_blob = [&](const Sha256Digest& diff_id) -> Result<std::optional<oci::Descriptor>> {
+      std::unique_ptr<registry::Pusher> pusher =
+          TRY(registry::Pusher::open(*d.options.registries, reference, output.insecure_registry));
+      const transfer::LayerForm form{output.compression, output.level, output.force_compression};
+      const transfer::ReadyBlob ready = [&](const Sha256Digest& diff_id) -> Result<std::optional<oci::Descriptor>> {
         for (const std::unique_ptr<StepUploads>& target : *d.uploads)
-          if (std::optional<oci::Descriptor> ready = TRY(target->ready_blob(diff_id, {options.compression, options.level}))) return ready;
+          if (std::optional<oci::Descriptor> made = TRY(target->ready_blob(diff_id, form))) return made;
         return std::optional<oci::Descriptor>();
       };
       transfer::PushEvents told;
       told.status = [&](const std::string& id, const std::string& text) { span.log(id + ": " + text + "\n", 2); };
-      return transfer::push(d.store, *pusher, reference, options, told, stop);
+      return transfer::push_built(d.store, *pusher, reference, images, output, ready, told, stop);
     };
     Result<transfer::Pushed> pushed = work();
     if (!pushed) {
@@ -160,6 +158,7 @@ Result<void> Deliverer::push(const ExportOptions& output, ExportResult& stored) 
     span.log("digest " + pushed->digest.str() + "\n", 2);
     span.done();
     stored.digest = pushed->digest.str();
+    stored.descriptor_json = pushed->descriptor_json;
   }
   return {};
 }
@@ -181,7 +180,7 @@ Result<void> Deliverer::deliver(const ExportOptions& given) {
   TRY(add_provenance(d, images));
   ExportResult written = TRY(to_store ? store_images(images, output)
                                       : transfer::export_build(d.store, images, output, events, stop));
-  if (output.push) TRY(push(output, written));
+  if (output.push) TRY(push(images, output, written));
   // Files have no digest: those of an image stay the ones that are told.
   if (written.digest.empty()) {
     if (last.provenance.empty()) last.provenance = std::move(written.provenance);

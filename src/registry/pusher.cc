@@ -9,7 +9,8 @@ bool good(const ApiAnswer& answer) { return answer.status >= 200 && answer.statu
 
 }  // namespace
 
-Result<std::unique_ptr<Pusher>> Pusher::open(const Surroundings& around, const oci::Reference& reference) {
+Result<std::unique_ptr<Pusher>> Pusher::open(const Surroundings& around, const oci::Reference& reference,
+                                             bool insecure) {
   Route route = TRY(find_route(around, reference));
   if (!route.blocked_by.empty())
     return Error(ErrorKind::kPermission, "registry " + reference.domain + " is blocked")
@@ -17,6 +18,7 @@ Result<std::unique_ptr<Pusher>> Pusher::open(const Surroundings& around, const o
   if (route.push.empty())
     return Error(ErrorKind::kInvalid, "no endpoint of " + reference.domain + " takes pushes")
         .hint("`kasane registry explain` shows which file says so");
+  if (insecure) route.push.front().plain_http = route.push.front().skip_verify = true;
   Client::Options options;
   options.around = around;
   options.attempts = route.limits.attempts;

@@ -17,9 +17,10 @@ namespace kasane::registry {
 // Thread-safe.
 class Pusher {
  public:
-  // kInvalid when the configuration has no endpoint that takes pushes.
+  // kInvalid when the configuration has no endpoint that takes pushes. `insecure`: as if the
+  // configuration said so of this registry.
   static Result<std::unique_ptr<Pusher>> open(const Surroundings& around,
-                                              const oci::Reference& reference);
+                                              const oci::Reference& reference, bool insecure = false);
 
   int uploads() const { return uploads_; }
   const std::string& host() const { return client_->endpoint().host; }

@@ -63,4 +63,25 @@ Result<void> keep_blob_file(Store& store, const std::string& path, const Sha256D
   return sync_directory(store.path("blobs/sha256"));
 }
 
+Result<void> keep_with_image(Store& store, const Sha256Digest& image, const std::vector<Sha256Digest>& blobs) {
+  constexpr int kMayBeThere = 2;  // as compressed layers: needed for a push only
+  TRY(store.ensure_writable());
+  std::vector<Sha256Digest> fresh;
+  for (const Sha256Digest& blob : blobs) {
+    Database::Query known =
+        TRY(store.database().query("SELECT 1 FROM image_blobs WHERE image_id = ? AND digest = ?"));
+    if (!TRY(known.bind(image).bind(blob).next())) fresh.push_back(blob);
+  }
+  if (fresh.empty()) return {};
+  Database::Transaction transaction = TRY(store.database().begin(Database::Access::kWrite));
+  for (const Sha256Digest& blob : fresh) {
+    struct stat st;
+    if (::stat(store.path("blobs/sha256/" + blob.hex()).c_str(), &st) != 0) continue;
+    Database::Query insert =
+        TRY(store.database().query("INSERT OR IGNORE INTO image_blobs VALUES(?, ?, ?, ?)"));
+    TRY(insert.bind(image).bind(blob).bind(kMayBeThere).bind(static_cast<int64_t>(st.st_size)).run());
+  }
+  return transaction.commit();
+}
+
 }  // namespace kasane::store

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "store/store.h"
 
@@ -22,5 +23,8 @@ Result<std::optional<LayerBlob>> find_layer_blob(Store& store, const Sha256Diges
 // Moves a file of this store's ingest/ to blobs/ under its digest, which the caller computed from
 // the bytes. It stays when an image's manifest names it before the store is released.
 Result<void> keep_blob_file(Store& store, const std::string& path, const Sha256Digest& digest);
+
+// Blobs of the store that are to stay as long as the image does: an index that it came in, attestations.
+Result<void> keep_with_image(Store& store, const Sha256Digest& image, const std::vector<Sha256Digest>& blobs);
 
 }  // namespace kasane::store

@@ -54,11 +54,12 @@ bool is_foreign(const oci::Descriptor& layer) {
 }
 
 BlobSender::BlobSender(store::Store& store, registry::Pusher& pusher, const oci::Reference& target,
-                       const PushOptions& options, const PushEvents& events)
+                       const LayerForm& form, const ReadyBlob& ready,
+                       const PushEvents& events)
     : store_(store),
       pusher_(pusher),
-      options_(options),
-      form_{options.compression, options.level},
+      form_(form),
+      ready_(ready),
       events_(events),
       notes_(store, pusher.host() + "|" + target.repository),
       near_(neighbours(store, target)) {}
@@ -129,8 +130,8 @@ Result<void> BlobSender::text(const std::string& bytes, const std::stop_token& s
 }
 
 Result<oci::Descriptor> BlobSender::layer(const Sha256Digest& diff_id, const std::stop_token& stop) {
-  std::optional<oci::Descriptor> known = TRY(known_layer_blob(store_, diff_id));
-  if (!known && options_.ready_blob) known = TRY(options_.ready_blob(diff_id));
+  std::optional<oci::Descriptor> known = TRY(known_layer_blob(store_, diff_id, form_));
+  if (!known && ready_) known = TRY(ready_(diff_id));
   if (known) {
     TRY(stored(diff_id, *known, stop));
     return std::move(*known);

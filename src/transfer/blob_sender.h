@@ -22,7 +22,7 @@ bool is_foreign(const oci::Descriptor& layer);
 class BlobSender {
  public:
   BlobSender(store::Store& store, registry::Pusher& pusher, const oci::Reference& target,
-             const PushOptions& options, const PushEvents& events);
+             const LayerForm& form, const ReadyBlob& ready, const PushEvents& events);
 
   // Afterwards the registry has the layer. Compressed bytes that the store has go as they are;
   // without any the layer is compressed while it is sent. OCI's media types.
@@ -45,8 +45,8 @@ class BlobSender {
 
   store::Store& store_;
   registry::Pusher& pusher_;
-  const PushOptions& options_;
-  const LayerForm form_;
+  const LayerForm& form_;
+  const ReadyBlob& ready_;
   const PushEvents& events_;
   UploadNotes notes_;
   // Repositories of the same registry that had a layer when this store last met them.

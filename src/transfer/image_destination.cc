@@ -40,15 +40,6 @@ Result<bool> ImageDestination::has(const PlannedName&, const registry::Document&
   return false;
 }
 
-Result<void> in_parallel(size_t count, int threads, const std::stop_token& stop,
-                         const std::function<Result<void>(size_t, const std::stop_token&)>& work) {
-  std::vector<Job> jobs;
-  for (size_t i = 0; i < count; ++i) jobs.push_back([&work, i](const std::stop_token& own) { return work(i, own); });
-  TRY(run_jobs(jobs, static_cast<size_t>(std::max(1, threads)), stop));
-  if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
-  return {};
-}
-
 std::vector<oci::Descriptor> blobs_of(const CopyPlan& plan) {
   std::vector<oci::Descriptor> out;
   std::set<std::string> seen;

@@ -14,6 +14,7 @@
 #include "registry/repository.h"
 #include "transfer/copy_location.h"
 #include "transfer/image_source.h"
+#include "transfer/parallel.h"
 
 namespace kasane::transfer {
 
@@ -84,10 +85,6 @@ Result<std::unique_ptr<ImageDestination>> open_layout_destination(const Location
 Result<std::unique_ptr<ImageDestination>> open_tar_destination(const Location& location);
 Result<std::unique_ptr<ImageDestination>> open_store_destination(const Location& location,
                                                                  const DestinationOptions& options);
-
-// Runs work(0..count-1) on that many threads; the first error stops the others and is returned.
-Result<void> in_parallel(size_t count, int threads, const std::stop_token& stop,
-                         const std::function<Result<void>(size_t, const std::stop_token&)>& work);
 
 // The blobs of all documents, each once.
 std::vector<oci::Descriptor> blobs_of(const CopyPlan& plan);

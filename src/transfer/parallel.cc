@@ -8,25 +8,26 @@
 
 namespace kasane::transfer {
 
-Result<void> run_jobs(const std::vector<Job>& jobs, size_t limit, const std::stop_token& stop) {
-  if (jobs.empty()) return {};
-  std::stop_source all;
-  const std::stop_callback forward(stop, [&] { all.request_stop(); });
+Result<void> in_parallel(size_t count, int threads, const std::stop_token& stop,
+                         const std::function<Result<void>(size_t, const std::stop_token&)>& work) {
+  std::stop_source own;
+  const std::stop_callback forward(stop, [&] { own.request_stop(); });
   std::mutex mutex;
   std::optional<Error> error;
-  const auto run = [&](const Job& job) {
-    Result<void> done = all.stop_requested() ? Result<void>(Error(ErrorKind::kCancelled, "cancelled"))
-                                             : job(all.get_token());
-    if (done) return;
-    const std::lock_guard lock(mutex);
-    if (!error) error = std::move(done.error());
-    all.request_stop();
-  };
-  {
-    ThreadPool pool(static_cast<unsigned>(std::clamp<size_t>(limit, 1, jobs.size())));
-    for (const Job& job : jobs) pool.submit([&run, &job] { run(job); });
+  if (count > 0) {
+    ThreadPool pool(static_cast<unsigned>(std::clamp<size_t>(count, 1, static_cast<size_t>(std::max(1, threads)))));
+    for (size_t i = 0; i < count; ++i)
+      pool.submit([&, i] {
+        if (own.stop_requested()) return;
+        Result<void> done = work(i, own.get_token());
+        if (done) return;
+        std::lock_guard lock(mutex);
+        if (!error) error = std::move(done.error());
+        own.request_stop();
+      });
   }
   if (error) return std::move(*error);
+  if (stop.stop_requested()) return Error(ErrorKind::kCancelled, "cancelled");
   return {};
 }
 

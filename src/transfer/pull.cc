@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <utility>
 
 #include "base/thread_pool.h"
 #include "oci/digest.h"
 #include "oci/image_config.h"
 #include "oci/platform_match.h"
 #include "store/layer.h"
+#include "store/layer_blobs.h"
 #include "transfer/pull_layer.h"
 
 namespace kasane::transfer {
@@ -59,7 +61,7 @@ Result<registry::Document> document_of(store::Store& store, registry::Repository
 // the next pull of the name is then one request.
 Result<registry::Document> choose(store::Store& store, registry::Repository& repository,
                                   registry::Document document, const oci::Platform& platform,
-                                  const std::stop_token& stop) {
+                                  std::vector<registry::Document>& indexes, const std::stop_token& stop) {
   for (int depth = 0; document.is_index; ++depth) {
     if (depth >= kMaxIndexDepth) return Error(ErrorKind::kLimit, "image indexes are nested too deeply");
     const oci::Index index = TRY(oci::Index::parse(document.bytes));
@@ -75,9 +77,49 @@ Result<registry::Document> choose(store::Store& store, registry::Repository& rep
     if (!entry->media_type.empty() && entry->media_type != next.media_type)
       return Error(ErrorKind::kInvalid, "ambiguous manifest: the index calls it " + entry->media_type +
                                             ", itself says " + next.media_type);
-    document = std::move(next);
+    indexes.push_back(std::exchange(document, std::move(next)));
   }
   return document;
+}
+
+// What is about the image and no part of it, in the store afterwards. Small, and nobody's pull
+// fails for want of it.
+void fetch_attestation(store::Store& store, registry::Repository& repository, const oci::Descriptor& entry,
+                       std::vector<Sha256Digest>& kept, const std::stop_token& stop) {
+  Result<registry::Document> document = document_of(store, repository, entry.digest, stop);
+  if (!document) return;
+  const Result<oci::Manifest> manifest = oci::Manifest::parse(document->bytes);
+  if (!manifest || !store.put_blob(document->bytes)) return;
+  kept.push_back(document->digest);
+  std::vector<oci::Descriptor> blobs = manifest->layers;
+  blobs.push_back(manifest->config);
+  for (const oci::Descriptor& blob : blobs) {
+    const auto digest = Sha256Digest::parse(blob.digest);
+    if (!digest) continue;
+    if (!store.has_blob(*digest)) {
+      const Result<std::string> text = repository.blob_text(blob, stop);
+      if (!text || !store.put_blob(*text)) continue;
+    }
+    kept.push_back(*digest);
+  }
+}
+
+// The indexes that the image was found in, and the attestations about it: so that a push sends
+// the same index again.
+Result<void> keep_company(store::Store& store, registry::Repository& repository, const Sha256Digest& image,
+                          const std::string& manifest, const std::vector<registry::Document>& indexes,
+                          const std::stop_token& stop) {
+  std::vector<Sha256Digest> kept;
+  for (const registry::Document& document : indexes) {
+    kept.push_back(document.digest);
+    const oci::Index index = TRY(oci::Index::parse(document.bytes));
+    for (const oci::Descriptor& entry : index.manifests) {
+      const auto about = entry.annotations.find("vnd.docker.reference.digest");
+      if (oci::is_attestation(entry) && about != entry.annotations.end() && about->second == manifest)
+        fetch_attestation(store, repository, entry, kept, stop);
+    }
+  }
+  return store::keep_with_image(store, image, kept);
 }
 
 struct Image {
@@ -222,7 +264,9 @@ Result<Pulled> pull(store::Store& store, registry::Repository& repository, const
                                     : TRY(repository.document(wanted, stop));
   out.digest = top.digest;
   const bool single = !top.is_index;
-  registry::Document document = TRY(choose(store, repository, std::move(top), platform, stop));
+  std::vector<registry::Document> indexes;
+  registry::Document document = TRY(choose(store, repository, std::move(top), platform, indexes, stop));
+  const std::string chosen = document.digest.str();
   const std::vector<oci::Platform> fits = oci::platform_fallbacks(platform);
   const auto judge = [&](oci::Platform own) {
     out.platform = own.normalized();
@@ -233,6 +277,7 @@ Result<Pulled> pull(store::Store& store, registry::Repository& repository, const
     out.image = known->id;
     const Names names = TRY(names_of(store, reference, out.digest, known->id, true, options.name_tag));
     out.newer = names.newer;
+    TRY(keep_company(store, repository, known->id, chosen, indexes, stop));
     for (const std::string& name : names.all) {
       const bool there = std::find(known->digests.begin(), known->digests.end(), name) != known->digests.end() ||
                          (!names.newer && name.find('@') == std::string::npos);
@@ -248,6 +293,7 @@ Result<Pulled> pull(store::Store& store, registry::Repository& repository, const
   out.newer = names.newer;
   image.record.tags = std::move(names.all);
   out.image = TRY(store.put_image(image.record));
+  TRY(keep_company(store, repository, out.image, chosen, indexes, stop));
   return out;
 }
 

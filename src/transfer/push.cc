@@ -8,6 +8,7 @@
 #include "transfer/blob_sender.h"
 #include "transfer/parallel.h"
 #include "transfer/push_image.h"
+#include "transfer/push_index.h"
 
 namespace kasane::transfer {
 namespace {
@@ -20,12 +21,13 @@ class Push {
         pusher_(pusher),
         reference_(reference),
         options_(options),
+        form_{options.compression, options.level},
         events_(events),
         stop_(stop) {}
 
   Result<Pushed> run(std::vector<Outgoing> images, bool as_index) {
     // One question when there is nothing to do.
-    if (const Outgoing& image = images.front(); !as_index && image.kept) {
+    if (const Outgoing& image = images.front(); !as_index && image.kept && !options_.nondistributable) {
       const Pushed out{sha256(image.manifest_json), image.manifest_json.size(), image.manifest.media_type};
       if (TRY(pusher_.has_manifest(reference_.tag, out.digest, stop_))) {
         for (size_t i = image.diff_ids.size(); i-- > 0;)
@@ -33,7 +35,7 @@ class Push {
         return out;
       }
     }
-    BlobSender sender(store_, pusher_, reference_, options_, events_);
+    BlobSender sender(store_, pusher_, reference_, form_, nobody_, events_);
     TRY(send_blobs(sender, images));
     for (Outgoing& image : images) TRY(keep_manifest(store_, image));
     sender.forget_made();
@@ -75,16 +77,12 @@ class Push {
         users.push_back(&image.manifest.layers[i]);
       }
     for (const Sha256Digest& diff_id : order) sender.tell(diff_id, "Preparing");
-    const auto limit = static_cast<size_t>(pusher_.uploads());
-    for (size_t i = limit; i < order.size(); ++i) sender.tell(order[i], "Waiting");
-    std::vector<Job> jobs;
-    for (const Sha256Digest& diff_id : order)
-      jobs.emplace_back([this, &sender, diff_id, &users = layers[diff_id]](const std::stop_token& stop) {
-        return send_layer(sender, diff_id, users, stop);
-      });
-    for (const Outgoing& image : images)
-      jobs.emplace_back([&sender, &image](const std::stop_token& stop) { return sender.text(image.config_json, stop); });
-    return run_jobs(jobs, limit, stop_);
+    for (size_t i = static_cast<size_t>(pusher_.uploads()); i < order.size(); ++i) sender.tell(order[i], "Waiting");
+    return in_parallel(order.size() + images.size(), pusher_.uploads(), stop_,
+                       [&](size_t i, const std::stop_token& stop) -> Result<void> {
+                         if (i >= order.size()) return sender.text(images[i - order.size()].config_json, stop);
+                         return send_layer(sender, order[i], layers[order[i]], stop);
+                       });
   }
 
   Result<void> send_layer(BlobSender& sender, const Sha256Digest& diff_id, std::vector<oci::Descriptor*>& users,
@@ -111,6 +109,8 @@ class Push {
   registry::Pusher& pusher_;
   const oci::Reference& reference_;
   const PushOptions& options_;
+  const LayerForm form_;
+  const ReadyBlob nobody_;
   const PushEvents& events_;
   const std::stop_token& stop_;
 };
@@ -130,8 +130,17 @@ Result<Pushed> push(store::Store& store, registry::Pusher& pusher, const oci::Re
       return Error(ErrorKind::kNotFound, reference.familiar() + " names no image for " + options.platform->str());
     platforms.clear();
   }
+  if (!options.platform)
+    if (const std::optional<WholeIndex> whole = TRY(find_whole_index(store, *image, options.nondistributable))) {
+      const Pushed pushed = TRY(push_index(store, pusher, reference, *whole, options, events, stop));
+      TRY(store.tag(*image, reference.name() + "@" + pushed.digest.str()));
+      return pushed;
+    }
   std::vector<Outgoing> images;
   if (platforms.empty()) images.push_back(TRY(read_image(store, *image)));
+  if (options.platform && images.front().platform != options.platform->normalized())
+    return Error(ErrorKind::kNotFound, reference.familiar() + " names no image for " + options.platform->str())
+        .hint("it is for " + images.front().platform.str());
   for (const auto& [platform, id] : platforms) images.push_back(TRY(read_image(store, id)));
   Push work(store, pusher, reference, options, events, stop);
   const Pushed pushed = TRY(work.run(std::move(images), !platforms.empty()));

@@ -10,11 +10,12 @@
 
 #include "base/compress.h"
 #include "base/result.h"
-#include "oci/manifest.h"
 #include "oci/platform.h"
 #include "oci/reference.h"
 #include "registry/pusher.h"
 #include "store/store.h"
+#include "transfer/layer_blob.h"
+#include "transfer/outputs.h"
 
 namespace kasane::transfer {
 
@@ -29,18 +30,23 @@ struct PushOptions {
   Compression compression = Compression::kGzip;
   std::optional<int> level;
   bool nondistributable = false;  // sends foreign layers as well
-  // Blobs of layers that somebody else compresses or has compressed; nullopt: nobody. Null: nobody ever.
-  std::function<Result<std::optional<oci::Descriptor>>(const Sha256Digest& diff_id)> ready_blob;
 };
 
 struct Pushed {
   Sha256Digest digest;  // of the manifest, or of the index
   uint64_t size = 0;    // its bytes
   std::string media_type;
+  std::string descriptor_json = {};  // with annotations; of push_built() only
 };
 
 // `reference` has a tag. kNotFound: "tag does not exist: X:T".
 Result<Pushed> push(store::Store& store, registry::Pusher& pusher, const oci::Reference& reference,
                     const PushOptions& options, const PushEvents& events, const std::stop_token& stop);
+
+// What a build made, as its output says: annotations, attestations, docker's media types, by digest
+// alone (then the tag of `reference` is not touched). Its images are in the store.
+Result<Pushed> push_built(store::Store& store, registry::Pusher& pusher, const oci::Reference& reference,
+                          const std::vector<BuiltPlatform>& built, const ExportOptions& output,
+                          const ReadyBlob& ready, const PushEvents& events, const std::stop_token& stop);
 
 }  // namespace kasane::transfer

@@ -95,6 +95,19 @@ class RoundTripTest(PushTestCase):
         self.assertEqual(image.manifest, registry_support.fetch(f"http://{self.host}/v2/again/manifests/1", fake_registry.DOCKER_MANIFEST))
         self.assertEqual(image.blobs[0], registry_support.fetch(f"http://{self.host}/v2/again/blobs/{digest_of(image.blobs[0])}"))
 
+    def test_foreign_layers_go_by_request_only(self):
+        image = Image([{"x": b"x" * 1000}], layer_type="application/vnd.oci.image.layer.nondistributable.v1.tar+gzip")
+        image.document["layers"][0]["urls"] = ["https://layers.example/1"]  # without, a registry wants the blob
+        source, target = self.serve(FakeRegistry()), self.serve(FakeRegistry())
+        source.add("app", "1", image)
+        self.k("pull", source.host + "/app:1")
+        self.k("tag", source.host + "/app:1", target.host + "/app:1")
+        self.assertIn(": Skipped foreign layer", self.k("push", target.host + "/app:1").out)
+        self.assertNotIn(digest_of(image.blobs[0]), target.blobs)
+        self.k("push", "--allow-nondistributable-artifacts", target.host + "/app:1")
+        self.assertEqual(image.blobs[0], target.blobs[digest_of(image.blobs[0])])
+        self.assertEqual(image.manifest, target.manifests[("app", "1")][1])
+
     def test_zstd_and_all_tags(self):
         name = f"{self.host}/z"
         self.built(name + ":1")
@@ -107,6 +120,24 @@ class RoundTripTest(PushTestCase):
         other = self.kasane()
         other("pull", name + ":2")
         other.check_store(self)
+
+    def test_memory(self):
+        """Streams do not grow with the image: less than 40 MiB for layers of 96 MiB."""
+        name = f"{self.host}/large:1"
+        self.built(name, one=os.urandom(96 << 20), two=(b"%d " % 7) * (48 << 20))
+        for k, *command in ((self.k, "push", name), (self.kasane(), "pull", name)):
+            process = subprocess.Popen([support.KASANE, *command], env=k.env, stdout=subprocess.DEVNULL)
+            peak = 0
+            while process.poll() is None:
+                try:
+                    with open(f"/proc/{process.pid}/status", encoding="ascii") as f:
+                        peak = max([peak] + [int(line.split()[1]) for line in f if line.startswith("VmHWM:")])
+                except OSError:
+                    pass
+                time.sleep(0.01)
+            self.assertEqual(0, process.returncode)
+            print(f"{command[0]}: {peak / 1024:.1f} MiB")
+            self.assertTrue(0 < peak < 40 << 10, f"{command[0]}: {peak} KiB")
 
     def test_same_bytes_from_two_stores(self):
         name = f"{self.host}/same:1"
@@ -138,6 +169,85 @@ class RoundTripTest(PushTestCase):
         missing = other("build", "-q", self.context(f"FROM {self.host}/nothing:1\n"), check=False)
         self.assertEqual(1, missing.code)
         self.assertIn("not found in the store, and not pulled: manifest for", missing.err)
+
+    def test_build_push_with_annotations_and_attestations(self):
+        name = f"{self.host}/attested"
+        context = self.context("FROM scratch\nCOPY a /a\n", a=b"a" * 3_000_000)
+        metadata = os.path.join(self.new_folder("meta"), "m.json")
+        self.k("build", "-q", "--push", "--platform", "linux/amd64,linux/arm64", "--provenance=true", "--metadata-file", metadata,
+               "--annotation", "manifest:who=me", "--annotation", "index:all=us", "-t", name + ":1", context)
+        raw = registry_support.fetch(f"http://{self.host}/v2/attested/manifests/1", fake_registry.INDEX)
+        index = json.loads(raw)
+        self.assertEqual({"all": "us"}, index["annotations"])
+        images, attestations = index["manifests"][:2], index["manifests"][2:]
+        self.assertEqual(["amd64", "arm64"], sorted(one["platform"]["architecture"] for one in images))
+        for image, attestation in zip(images, attestations, strict=True):
+            self.assertEqual(image["digest"], attestation["annotations"]["vnd.docker.reference.digest"])
+            manifest = json.loads(registry_support.fetch(f"http://{self.host}/v2/attested/manifests/{image['digest']}", OCI))
+            self.assertEqual({"who": "me"}, manifest["annotations"])
+            statement = json.loads(registry_support.fetch(f"http://{self.host}/v2/attested/manifests/{attestation['digest']}", OCI))
+            body = json.loads(registry_support.fetch(f"http://{self.host}/v2/attested/blobs/{statement['layers'][0]['digest']}"))
+            self.assertEqual(image["digest"][7:], body["subject"][0]["digest"]["sha256"])
+        with open(metadata, encoding="utf-8") as f:
+            told = json.load(f)
+        self.assertEqual(digest_of(raw), told["containerimage.digest"])
+        self.assertEqual(digest_of(raw), told["containerimage.descriptor"]["digest"])
+        # Another tool takes all of it.
+        folder = self.new_folder("layout")
+        support.run(["skopeo", "copy", "-q", "--all", "--src-tls-verify=false", f"docker://{name}:1", f"oci:{folder}:1"])
+        other = self.kasane()
+        other("pull", name + ":1")
+        self.assertEqual(self.k.config(name + ":1")["Id"], other.config(name + ":1")["Id"])
+        self.k.check_store(self)
+
+    def test_a_pulled_index_goes_back_whole(self):
+        name = f"{self.host}/whole"
+        context = self.context("FROM scratch\nCOPY a /a\n", a=os.urandom(100_000))
+        self.k("build", "-q", "--push", "--platform", "linux/amd64,linux/arm64", "--provenance=true", "-t", name + ":1", context)
+        index = registry_support.fetch(f"http://{self.host}/v2/whole/manifests/1", fake_registry.INDEX)
+        target = self.serve(FakeRegistry())
+        target.strict_links = True
+        other = self.kasane()
+        other("pull", "--platform", "linux/arm64", name + ":1")
+        other("tag", name + ":1", target.host + "/part:1")
+        other("push", target.host + "/part:1")  # the other platform is not here
+        self.assertEqual(OCI, target.manifests[("part", "1")][0])
+        other("pull", "--platform", "linux/amd64", name + ":1")
+        other("system", "prune", "-f", check=False)  # does not take what belongs to the images
+        other("tag", name + ":1", target.host + "/app:1")
+        self.assertIn(digest_of(index), other("push", target.host + "/app:1").out)
+        self.assertEqual((fake_registry.INDEX, index), target.manifests[("app", "1")])
+        last = [path for method, path, _ in target.requests if method == "PUT"][-1]
+        self.assertTrue(last.endswith("/manifests/1"), last)
+        self.assertEqual(4, sum(("app", one["digest"]) in target.manifests for one in json.loads(index)["manifests"]))
+        refused = other("push", "--platform", "linux/s390x", target.host + "/app:1", check=False)
+        self.assertIn("names no image for linux/s390x", refused.err)
+        other("push", "--platform", "linux/amd64", target.host + "/app:1")
+        self.assertEqual(OCI, target.manifests[("app", "1")][0])
+        other.check_store(self)
+
+    def test_build_push_by_digest_and_other_forms(self):
+        name = f"{self.host}/forms"
+        context = self.context("FROM scratch\nCOPY a /a\n", a=b"a" * 3_000_000)
+        metadata = os.path.join(self.new_folder("meta"), "m.json")
+        self.k("build", "-q", "-o", f"type=image,name={name},push=true,push-by-digest=true,registry.insecure=true",
+               "--metadata-file", metadata, context)
+        with open(metadata, encoding="utf-8") as f:
+            digest = json.load(f)["containerimage.digest"]
+        manifest = registry_support.fetch(f"http://{self.host}/v2/forms/manifests/{digest}", OCI)
+        self.assertEqual(digest, digest_of(manifest))
+        with self.assertRaises(OSError):  # no tag was set
+            registry_support.fetch(f"http://{self.host}/v2/forms/manifests/latest", OCI)
+        self.k("build", "-q", "-o", f"type=registry,name={name}:z,compression=zstd,force-compression=true", context)
+        zstd = json.loads(registry_support.fetch(f"http://{self.host}/v2/forms/manifests/z", OCI))
+        self.assertEqual({"application/vnd.oci.image.layer.v1.tar+zstd"}, {layer["mediaType"] for layer in zstd["layers"]})
+        self.k("build", "-q", "-o", f"type=image,name={name}:d,push=true,oci-mediatypes=false", context)
+        docker = json.loads(registry_support.fetch(f"http://{self.host}/v2/forms/manifests/d", fake_registry.DOCKER_MANIFEST))
+        self.assertEqual(fake_registry.DOCKER_MANIFEST, docker["mediaType"])
+        for tag in ("z", "d"):
+            other = self.kasane()
+            other("pull", f"{name}:{tag}")
+            other.check_store(self)
 
     def test_several_platforms_become_an_index(self):
         name = f"{self.host}/multi:1"
@@ -273,6 +383,33 @@ class FakePushTest(PushTestCase):
         self.assert_pushed()
         scopes = [path for _, path, _ in self.registry.requests if path.startswith("/token")]
         self.assertTrue(any("repository%3Aapp%3Apull%2Cpush" in path for path in scopes), scopes)
+
+    def test_smaller_requests_after_413(self):
+        least, most, sizes = 5 << 20, 6 << 20, []
+
+        def strict(handler):
+            if handler.command == "POST":
+                handler.body()
+                session = f"s{len(self.registry.uploads)}"
+                self.registry.uploads[session] = b""
+                handler.answer(202, b"", {"Location": self.registry.location("app", session), "OCI-Chunk-Min-Length": str(least)})
+                return True
+            if handler.command not in ("PATCH", "PUT") or "/uploads/" not in handler.path:
+                return False
+            size = int(handler.headers.get("Content-Length") or most + 1)  # without: in chunks
+            if size <= most:
+                sizes.append(size)
+                return False
+            handler.body()
+            handler.answer(413)
+            return True
+        self.registry.hooks = [strict]
+        self.built(self.name, big=os.urandom(23 << 20))
+        self.k("push", self.name, timeout=100)
+        self.assert_pushed()
+        large = [size for size in sizes if size > 1 << 20]
+        self.assertGreaterEqual(len(large), 4, sizes)
+        self.assertTrue(all(size >= least for size in large[:-1]), sizes)
 
     def test_killed_and_continued(self):
         size = 8_000_000

@@ -47,6 +47,7 @@ Result<int> run_push(Context& context, const Arguments& arguments) {
   if (std::string platform = arguments.value("platform"); !platform.empty())
     options.platform = TRY(oci::Platform::parse(platform));
   if (arguments.value("compression") == "zstd") options.compression = Compression::kZstd;
+  options.nondistributable = arguments.on("allow-nondistributable-artifacts");
   if (arguments.on("add-to-index")) {
     if (all) return Error(ErrorKind::kInvalid, "--add-to-index joins one tag; it can't be used with --all-tags/-a");
     const transfer::Pushed joined =
@@ -81,6 +82,7 @@ constexpr FlagSpec kFlags[] = {
     {.name = "add-to-index",
      .help = "Join the platforms of the local image to the index that the tag has\nin the registry; other platforms stay"},
     {.name = "all-tags", .shorthand = 'a', .help = "Push all tags of an image to the repository"},
+    {.name = "allow-nondistributable-artifacts", .help = "Send foreign (nondistributable) layers as well"},
     {.name = "compression",
      .kind = FlagKind::kString,
      .value_name = "string",
