@@ -17,7 +17,7 @@ BUILD_PACKAGES=(g++ cmake ninja-build ccache mold libssl-dev zlib1g-dev libisal-
 RUN_PACKAGES=(libcurl4 git ca-certificates)
 # What examples/bases and examples/node-app need on the host.
 DEMO_PACKAGES=(mmdebstrap busybox-static ca-certificates xz-utils umoci)
-TEST_PACKAGES=(libgtest-dev libgmock-dev python3 python3-jsonschema buildah crun runc skopeo umoci
+TEST_PACKAGES=(libgtest-dev libgmock-dev python3 python3-jsonschema python3-yaml buildah crun runc skopeo umoci
   strace attr acl libcap2-bin uidmap busybox-static zstd xz-utils bzip2 git openssh-client
   fuse-overlayfs passt slirp4netns docker-registry apache2-utils openssl iproute2 libfaketime e2fsprogs man-db mandoc zsh)
 BENCH_PACKAGES=(docker.io iptables buildah runc busybox-static strace python3)

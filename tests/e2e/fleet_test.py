@@ -23,7 +23,7 @@ def why_not():
     missing = [p for p in fleet.NEEDED if not shutil.which(p)]
     if missing:
         return "not installed: " + ", ".join(missing)
-    attempt = "mount -t tmpfs x /run && ip link add b type bridge && ip netns add n && ip link add v type veth peer name e netns n"
+    attempt = "mount -t tmpfs x /run && ip link add br0 type bridge && ip netns add n1 && ip link add w1 type veth peer name eth0 netns n1"
     outcome = run(["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", attempt], check=False)
     return "" if outcome.code == 0 else f"network namespaces, bridges or veth are not permitted here: {outcome.err.strip()}"
 
