@@ -96,7 +96,8 @@ Result<Pushed> push_index(store::Store& store, registry::Pusher& pusher, const o
   const registry::Document& top = whole.documents.back();
   const Pushed out{top.digest, top.bytes.size(), top.media_type};
   const LayerForm form{options.compression, options.level};
-  BlobSender sender(store, pusher, reference, form, events);
+  const ReadyBlob nobody;
+  BlobSender sender(store, pusher, reference, form, nobody, events);
   if (TRY(pusher.has_manifest(reference.tag, top.digest, stop))) {
     for (const WholeIndex::Blob& blob : whole.blobs) sender.tell(blob.label, "Layer already exists");
     return out;
