@@ -130,7 +130,7 @@ class KasaneSide(Program):
             KASANE_ROOT=os.path.join(work, "root"), DOCKER_CONFIG=os.path.join(work, "config"), HOME=work))
 
     def reset(self, loads):
-        root, kept = self.env["KASANE_ROOT"], os.path.join(self.work, "first", *loads)
+        root, kept = self.env["KASANE_ROOT"], os.path.join(self.work, "first", "+".join(loads) or "none")
         shutil.rmtree(root, ignore_errors=True)
         if not os.path.exists(kept):
             for name in loads:
