@@ -1,21 +1,17 @@
 """R14-R24: a registry that fails and lies, for pull and push: never other content, never a part of an image, an end in
 time; and what passes when it is asked again is no error at all.
 
-KASANE_CHAOS (10; 150 with KASANE_LONG=1) mixtures of each kind, KASANE_SEED (1) is the first one's seed: a failure names
-its seed and the faults that were met, in order. The tests wait more than they work, so mixtures run beside each other.
+KASANE_CHAOS (3; 150 with KASANE_LONG=1) mixtures of each kind, KASANE_SEED (1) is the first one's seed: a failure names
+its seed and the faults that were met, in order. KASANE_LONG=1 also meets every single fault alone, a usual run 12 of them
+that the seed chooses. The tests wait more than they work, so they run beside each other; KASANE_CHAOS_TIMES=1 prints how
+long each took.
 """
 
 import concurrent.futures
-import json
 import os
 import random
-import signal
-import socket
-import struct
 import subprocess
-import threading
 import time
-import unittest
 
 import chaos_registry
 import fake_registry
@@ -23,10 +19,10 @@ import registry_support
 import support
 from fake_registry import FakeRegistry, Image, digest_of
 
-MIXTURES = int(os.environ.get("KASANE_CHAOS", "150" if support.LONG else "10"))
+MIXTURES = int(os.environ.get("KASANE_CHAOS", "150" if support.LONG else "3"))
 SEED = int(os.environ.get("KASANE_SEED", "1"))
-TOGETHER = 6
-RUN_LIMIT = 240  # seconds: five tries of waits that are at most 8 s each, several times over, on a loaded machine
+TOGETHER = 8
+RUN_LIMIT = 600  # seconds: five tries of waits that are at most 8 s each, several times over, on a loaded machine
 
 
 class ChaosTestCase(registry_support.RegistryTestCase):
@@ -57,6 +53,10 @@ class ChaosTestCase(registry_support.RegistryTestCase):
             self.assertNotEqual("", outcome.err)
         checked = k("store", "check", check=False)
         self.assertEqual(0, checked.code, f"{checked.out}{checked.err}\n{story}")
+
+
+def chosen(jobs):
+    return jobs if support.LONG else random.Random(SEED).sample(jobs, 12)
 
 
 def an_image(chance):
@@ -101,7 +101,7 @@ class PullTest(ChaosTestCase):
         jobs = [("passing", [fault], fault.__name__, 1, 1)
                 for fault in chaos_registry.HARMLESS_PULL + chaos_registry.TRANSIENT_PULL]
         jobs += [("hostile", [fault], fault.__name__, 1, 1) for fault in chaos_registry.HOSTILE_PULL]
-        self.in_parallel(self.one, jobs)
+        self.in_parallel(self.one, chosen(jobs))
 
 
 class PushTest(ChaosTestCase):
@@ -153,7 +153,7 @@ class PushTest(ChaosTestCase):
         jobs = [("passing", [fault], fault.__name__, 1, 1)
                 for fault in chaos_registry.HARMLESS_PUSH + chaos_registry.TRANSIENT_PUSH]
         jobs += [("hostile", [fault], fault.__name__, 1, 1) for fault in chaos_registry.HOSTILE_PUSH]
-        self.in_parallel(self.one, jobs)
+        self.in_parallel(self.one, chosen(jobs))
 
 
 if __name__ == "__main__":

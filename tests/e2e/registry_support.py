@@ -30,19 +30,26 @@ class RegistryTestCase(support.TestCase):
         return path
 
 
+def openssl(folder, *args):
+    support.run(["openssl", *args], cwd=folder)
+
+
+def sign(folder, who, extensions, days="2"):
+    """who.pem and who.key of the authority in the folder. A negative number of days: it is over."""
+    openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-subj", f"/CN={who}", "-keyout", f"{who}.key", "-out", f"{who}.csr")
+    with open(os.path.join(folder, f"{who}.ext"), "w", encoding="ascii") as f:
+        f.write(extensions)
+    openssl(folder, "x509", "-req", "-in", f"{who}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+            "-days", days, "-extfile", f"{who}.ext", "-out", f"{who}.pem")
+
+
 def make_certificates(folder, name="127.0.0.1"):
-    """ca.pem, server.pem/.key for 127.0.0.1 and localhost, client.pem/.key."""
-    def openssl(*args):
-        support.run(["openssl", *args], cwd=folder)
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+    """ca.pem, server.pem/.key for an address (127.0.0.1) and localhost, client.pem/.key."""
+    openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
             "-subj", "/CN=test ca", "-keyout", "ca.key", "-out", "ca.pem")
-    for who, extra in (("server", f"subjectAltName=IP:{name},DNS:localhost"), ("client", "extendedKeyUsage=clientAuth")):
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                "-subj", f"/CN={who}", "-keyout", f"{who}.key", "-out", f"{who}.csr")
-        with open(os.path.join(folder, f"{who}.ext"), "w", encoding="ascii") as f:
-            f.write(extra)
-        openssl("x509", "-req", "-in", f"{who}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                "-days", "2", "-extfile", f"{who}.ext", "-out", f"{who}.pem")
+    sign(folder, "server", f"subjectAltName=IP:{name},DNS:localhost")
+    sign(folder, "client", "extendedKeyUsage=clientAuth")
 
 
 def fetch(url, accept="*/*"):
