@@ -40,7 +40,7 @@ TEST(CopyLocation, NamesBehindPathsMayHaveColons) {
 }
 
 TEST(CopyLocation, WhatIsNoLocationIsRefused) {
-  for (const char* text : {"", "docker://", "oci:", "oci::tag", "oci-archive:", "store:", "docker://UPPER/x", "a b",
+  for (const char* text : {"", "docker://", "oci:", "oci::tag", "oci-archive:", "store:", "docker://x/UPPER", "a b",
                            "dir:x", "containers-storage:x", "docker-daemon:x:1", "oci:d@sha256:12"})
     EXPECT_FALSE(Location::parse(text).has_value()) << text;
   EXPECT_FALSE(Location::parse(std::string_view("oci:a\0b", 7)).has_value());

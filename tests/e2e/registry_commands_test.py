@@ -231,7 +231,7 @@ class ImagetoolsTest(CommandsTestCase):
         self.assertEqual([f"  Name:        {name}@{entries[0]['digest']}", f"  MediaType:   {MANIFEST}", "  Platform:    linux/amd64", "               "], lines[5:9])
         self.assertIn("  Platform:    unknown/unknown", lines)
         self.assertIn(f"    vnd.docker.reference.digest: {entries[0]['digest']}", lines)
-        shown = lambda f, n=name: self.k("buildx", "imagetools", "inspect", "--format", f, n).out
+        shown = lambda f, n=name: self.k("imagetools", "inspect", "--format", f, n).out
         manifest = shown("{{json .Manifest}}")
         self.assertTrue(manifest.startswith('{\n  "schemaVersion": 2,\n  "mediaType": '), manifest)
         self.assertEqual((digest, entries), (json.loads(manifest)["digest"], json.loads(manifest)["manifests"]))

@@ -191,14 +191,13 @@ constexpr FlagSpec kFlags[] = {
      .hidden = true},
     {.name = "tag", .shorthand = 't', .kind = FlagKind::kList, .value_name = "stringArray", .help = "Set reference for new image"},
 };
-constexpr std::string_view kAliases[] = {"buildx imagetools create"};
 
 }  // namespace
 
 extern const Command kCommand_imagetools_create;
 const Command kCommand_imagetools_create = {
     .path = "imagetools create",
-    .aliases = kAliases,
+    .aliases = {},
     .summary = "Create a new image based on source images",
     .usage = "[OPTIONS] [SOURCE...]",
     .help =

@@ -106,14 +106,13 @@ constexpr FlagSpec kFlags[] = {
      .help = "Format the output using the given Go template"},
     {.name = "raw", .help = "Show original, unformatted JSON manifest"},
 };
-constexpr std::string_view kAliases[] = {"buildx imagetools inspect"};
 
 }  // namespace
 
 extern const Command kCommand_imagetools_inspect;
 const Command kCommand_imagetools_inspect = {
     .path = "imagetools inspect",
-    .aliases = kAliases,
+    .aliases = {},
     .summary = "Show details of an image in the registry",
     .usage = "[OPTIONS] NAME",
     .help =
