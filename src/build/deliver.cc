@@ -144,6 +144,7 @@ Result<void> Deliverer::push(const ExportOptions& output, ExportResult& stored) 
       options.compression = output.compression;
       options.level = output.level;
       options.ready_blob = [&](const Sha256Digest& diff_id) -> Result<std::optional<oci::Descriptor>> {
+        if (!d.uploads) return std::optional<oci::Descriptor>();
         for (const std::unique_ptr<StepUploads>& target : *d.uploads)
           if (std::optional<oci::Descriptor> ready = TRY(target->ready_blob(diff_id, options))) return ready;
         return std::optional<oci::Descriptor>();
