@@ -15,6 +15,7 @@
 #include "build/scheduler.h"
 #include "dockerfile/args.h"
 #include "oci/reference.h"
+#include "store/remote_layer.h"
 
 namespace kasane::build {
 namespace {
@@ -206,6 +207,20 @@ void warn_of_limits(const GraphRun& run, EventBus& events) {
   for (const std::string& note : notes) events.warn(note);
 }
 
+// Folders get layers, not promises.
+Result<void> bring_exported(const std::vector<CacheExport>& exports, const Graph& graph,
+                            const std::map<VertexId, VertexResult>& results) {
+  for (const CacheExport& target : exports) {
+    if (target.kind != CacheExport::Kind::kLocal) continue;
+    const std::set<VertexId> wanted = steps_of_targets(graph);
+    std::vector<store::LayerPtr> layers;
+    for (const auto& [id, result] : results)
+      if (result.own && (target.all_steps || wanted.contains(id))) layers.push_back(result.own);
+    TRY(store::bring_layers(layers));
+  }
+  return {};
+}
+
 Result<std::vector<std::unique_ptr<StepUploads>>> open_uploads(store::Store& store, const BuildOptions& options,
                                                                const std::vector<CacheExport>& exports,
                                                                CacheImports& imports, EventBus& events,
@@ -267,6 +282,7 @@ Result<BuildResult> build(store::Store& store, const BuildOptions& options, Even
   Result<void> ran;
   for (;;) {
     ran = run_graph(env, graph, jobs, events, {stop, options.kill}, run);
+    if (ran) ran = bring_exported(cache_exports, graph, run.results);
     if (ran) {
       Delivery delivery{store, options, graph, run.results, epoch, tags, lowering.multi_platform, now};
       delivery.uploads = &uploads;

@@ -142,6 +142,7 @@ Result<void> Deliverer::push(const std::vector<BuiltPlatform>& images, const Exp
           TRY(registry::Pusher::open(*d.options.registries, reference, output.insecure_registry));
       const transfer::LayerForm form{output.compression, output.level, output.force_compression};
       const transfer::ReadyBlob ready = [&](const Sha256Digest& diff_id) -> Result<std::optional<oci::Descriptor>> {
+        if (!d.uploads) return std::optional<oci::Descriptor>();
         for (const std::unique_ptr<StepUploads>& target : *d.uploads)
           if (std::optional<oci::Descriptor> made = TRY(target->ready_blob(diff_id, form))) return made;
         return std::optional<oci::Descriptor>();

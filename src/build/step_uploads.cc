@@ -67,7 +67,9 @@ void StepUploads::add(const Graph& graph, VertexId id, const VertexResult& resul
   transfer::StepRecord step{result.key, result.own->diff_id(), result.created_ns,
                             public_name(graph.vertices[static_cast<size_t>(id)].name)};
   if (!pool_) pool_ = std::make_unique<ThreadPool>(static_cast<unsigned>(std::max(1, pusher_->uploads())));
-  pool_->submit([this, step = std::move(step), layer = result.own] { upload(step, layer); });
+  // --no-cache asks for new results, here as well.
+  const bool renewed = graph.vertices[static_cast<size_t>(id)].no_cache && !result.cached;
+  pool_->submit([this, step = std::move(step), layer = result.own, renewed] { upload(step, layer, renewed); });
 }
 
 Result<oci::Descriptor> StepUploads::layer_blob(const Sha256Digest& diff_id) {
@@ -95,7 +97,7 @@ Result<std::optional<oci::Descriptor>> StepUploads::ready_blob(const Sha256Diges
   return blob->made;
 }
 
-void StepUploads::upload(const transfer::StepRecord& step, const store::LayerPtr& layer) {
+void StepUploads::upload(const transfer::StepRecord& step, const store::LayerPtr& layer, bool renewed) {
   {
     std::lock_guard lock(mutex_);
     if (error_ || stop_.stop_requested()) {
@@ -103,17 +105,17 @@ void StepUploads::upload(const transfer::StepRecord& step, const store::LayerPtr
       return;
     }
   }
-  std::optional<Error> leak;
+  std::optional<Error> unfit;  // no fault of this registry
   transfer::StepPushOptions options;
-  options.replace = imports_.rejected_at(reference_, step.key);
+  options.replace = renewed || imports_.rejected_at(reference_, step.key);
   options.layer_blob = [&](const Sha256Digest& diff_id) -> Result<oci::Descriptor> {
+    // Its bytes may still be in another cache.
+    Result<void> fit = layer->bring();
     // What the image must not hold, its cache must not either; and this comes first.
-    if (!secrets_.empty())
-      if (Result<void> clean = refuse_leaks(secrets_, {layer}); !clean) {
-        leak = clean.error();
-        return std::move(clean.error());
-      }
-    return layer_blob(diff_id);
+    if (fit && !secrets_.empty()) fit = refuse_leaks(secrets_, {layer});
+    if (fit) return layer_blob(diff_id);
+    unfit = fit.error();
+    return std::move(fit.error());
   };
   Result<bool> pushed = transfer::push_step_artifact(store_, *pusher_, step, *layer, options, stop_);
   std::lock_guard lock(mutex_);
@@ -123,8 +125,8 @@ void StepUploads::upload(const transfer::StepRecord& step, const store::LayerPtr
     return;
   }
   ++missing_;
-  if (leak) {
-    events_.warn("cached step " + step.name + " is not exported: " + leak->full_message());
+  if (unfit) {
+    events_.warn("cached step " + step.name + " is not exported: " + unfit->full_message());
     return;
   }
   if (!error_) error_ = pushed.error();

@@ -46,7 +46,7 @@ class StepUploads {
   Result<oci::Descriptor> layer_blob(const Sha256Digest& diff_id);
   StepUploads(store::Store& store, const registry::Surroundings& around, const CacheExport& target,
               CacheImports& imports, const SecretValues& secrets, EventBus& events, std::stop_token stop);
-  void upload(const transfer::StepRecord& step, const store::LayerPtr& layer);
+  void upload(const transfer::StepRecord& step, const store::LayerPtr& layer, bool renewed);
   Result<bool> push(const transfer::StepRecord& step, const store::LayerPtr& layer);
 
   store::Store& store_;

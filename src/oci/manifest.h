@@ -39,7 +39,7 @@ struct Descriptor {
   std::map<std::string, std::string> annotations;
   std::optional<Platform> platform;
   std::vector<std::string> urls;
-  std::string data;  // the content itself, when the document carries it (checked by parse)
+  std::string data = {};  // the content itself, when the document carries it (checked by parse)
 };
 
 // Layers that registries need not hold: "foreign" in docker's words.

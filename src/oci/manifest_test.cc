@@ -91,6 +91,20 @@ TEST(Manifest, RefusesAmbiguousAndLyingDocuments) {
       R"("sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}})"));
 }
 
+TEST(Manifest, CarriesTheContentOfADescriptor) {
+  Manifest manifest;
+  manifest.media_type = kMediaTypeManifest;
+  manifest.config.media_type = "x";
+  manifest.config.digest = sha256(std::string_view("{}\n")).str();
+  manifest.config.size = 3;
+  manifest.config.data = "{}\n";
+  Result<Manifest> read = Manifest::parse(manifest.serialize());
+  ASSERT_TRUE(read) << read.error().full_message();
+  EXPECT_EQ(read->config.data, "{}\n");
+  manifest.config.data = "[]\n";
+  EXPECT_FALSE(Manifest::parse(manifest.serialize()));
+}
+
 // Everything written is valid against the schemas of the image-spec.
 TEST(Manifest, ValidAgainstTheSchemas) {
   const char* env = std::getenv("KASANE_CORPUS");

@@ -158,7 +158,6 @@ Result<bool> push_step_artifact(store::Store& store, registry::Pusher& pusher, c
                                 const std::stop_token& stop) {
   const std::string tag = step_tag(step.key);
   if (!options.replace && TRY(pusher.has_tag(tag, stop))) return false;
-  TRY(layer.bring());
   oci::Manifest manifest;
   manifest.media_type = oci::kMediaTypeManifest;
   manifest.layers.push_back(TRY(options.layer_blob(step.diff_id)));

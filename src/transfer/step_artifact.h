@@ -52,7 +52,7 @@ Result<std::shared_ptr<const store::LayerIndex>> step_layer_index(store::Store& 
                                                                   const std::stop_token& stop);
 
 struct StepPushOptions {
-  // Gives the layer's blob in the store.
+  // Gives the layer's blob in the store; afterwards the layer itself is there as well.
   std::function<Result<oci::Descriptor>(const Sha256Digest& diff_id)> layer_blob;
   bool replace = false;  // what has the tag is known to be of no use
 };
