@@ -94,16 +94,20 @@ class RootlessEqual(RootlessCase):
     # Real images, in long runs
 
     def stand_ins(self, *names):
-        """{name: tar with its root file system} of bases that are made here of Debian packages."""
+        """{name: arguments of import} of bases that are made here of Debian packages."""
         folder = self.new_folder("bases")
         outcome = run([os.path.join(support.SOURCE, "examples/bases/make.sh"), "--tar-only", "--out", folder, *names],
                       check=False, timeout=LONG_TIME)
         if outcome.code != 0:
             self.skipTest(f"no bases here: {outcome.err[-200:]}")
-        tars = {name: os.path.join(folder, name.replace(":", "_") + ".tar") for name in names}
-        for path in tars.values():
-            os.chmod(path, 0o644)
-        return tars
+        found = {}
+        for name in names:
+            path = os.path.join(folder, name.replace(":", "_"))
+            os.chmod(path + ".tar", 0o644)
+            with open(path + ".json", encoding="utf-8") as f:
+                env = json.load(f).get("Env") or []
+            found[name] = [*(word for line in env for word in ("--change", "ENV " + line)), path + ".tar", name]
+        return found
 
     def node_app(self):
         """A copy of the example that the plain user may read."""
@@ -118,8 +122,8 @@ class RootlessEqual(RootlessCase):
         listings = []
         for kasane, out in ((self.plain(home, *self.user_with_range(home)), home),
                             (Kasane(self.path("big"), SOURCE_DATE_EPOCH=EPOCH), self.new_folder("out"))):
-            for name, base in bases.items():
-                kasane("import", base, name, timeout=LONG_TIME)
+            for arguments in bases.values():
+                kasane("import", *arguments, timeout=LONG_TIME)
             kasane.build(context, "-t", "image", timeout=LONG_TIME)
             image = self.saved(kasane, out, "image")
             self.assertIn(wanted, image.tree)
@@ -143,8 +147,8 @@ class RootlessEqual(RootlessCase):
         """Its bases hold files of several owners, which one id cannot make: it says so, and what to install."""
         self.need_user_namespaces()
         kasane = self.plain(self.home())
-        for name, base in self.stand_ins("node:20", "node:20-slim").items():
-            kasane("import", base, name, timeout=LONG_TIME)
+        for arguments in self.stand_ins("node:20", "node:20-slim").values():
+            kasane("import", *arguments, timeout=LONG_TIME)
         outcome = kasane.build(self.node_app(), "-t", "image", check=False, timeout=LONG_TIME)
         if outcome.code != 0:
             self.assert_says_how_to_get_ids(outcome)
