@@ -10,6 +10,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+import time
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -109,6 +110,30 @@ def summarize(rows):
             r["ratio"] = {k: r["median"][k] / b[k] if b[k] > 0 else None for k in ("wall", "cpu")}
 
 
+def bare_command(busybox, times=30):
+    """Seconds of the same command on the host, at best."""
+    best = 1e9
+    for _ in range(times):
+        begin = time.monotonic()
+        os.waitpid(os.posix_spawn(busybox, ["sh", "-c", "true"], os.environ), 0)
+        best = min(best, time.monotonic() - begin)
+    return best
+
+
+def run_cost(rows, bare):
+    """What one RUN costs in case (a), over the bare command: (ten - one) / 9, at best and in the middle."""
+    lines = []
+    for tool in dict.fromkeys(r["tool"] for r in rows if r["case"] == "a"):
+        found = {r["step"]: r["median"] for r in rows if r["case"] == "a" and r["tool"] == tool and "median" in r}
+        if not {"RUN true", "10 x RUN true"} <= found.keys():
+            continue
+        one, ten = found["RUN true"], found["10 x RUN true"]
+        low, middle = ((ten[k] - one[k]) / 9 * 1e3 for k in ("wall_min", "wall"))
+        lines.append(f"{tool}: {low:.1f} ms at best, {middle:.1f} ms in the middle; over the bare command "
+                     f"({bare * 1e3:.1f} ms) {low - bare * 1e3:.1f} ms and {middle - bare * 1e3:.1f} ms")
+    return lines
+
+
 def table(rows):
     head = ("step", "tool", "wall s", "(min-max)", "CPU s", "peak MiB", "x wall", "x CPU", "cache", "")
     out, title = [], None
@@ -194,6 +219,8 @@ def main():
         print()
     else:
         print(table(rows))
+        for line in run_cost(rows, bare_command(options.busybox)):
+            print(f"one RUN with {line}")
         for name, why in skipped.items():
             print(f"\nSKIPPED {name}: {why}")
         if meter.note:

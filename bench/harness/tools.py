@@ -119,6 +119,7 @@ class Kasane(Tool):
 class Buildah(Tool):
     """Its own containers.conf, registries.conf and store below the work folder; --layers on every build."""
     name = "buildah"
+    runtimes = (("crun", "oci"), ("runc", "oci"), ("", "chroot"))  # the first that works is taken
 
     def __init__(self, workdir, options):
         path = shutil.which(options.buildah)
@@ -157,7 +158,7 @@ class Buildah(Tool):
         with open(f"{ctx}/Dockerfile", "w") as f:
             f.write('FROM scratch\nCOPY sh /bin/sh\nRUN ["/bin/sh", "-c", ":"]\n')
         why = []
-        for runtime, isolation in (("crun", "oci"), ("runc", "oci"), ("", "chroot")):
+        for runtime, isolation in self.runtimes:
             if runtime and not shutil.which(runtime):
                 continue
             self.runtime = ["--runtime", runtime] if runtime else []
@@ -207,6 +208,16 @@ class Buildah(Tool):
     def queries(self, ref):
         return {"images": [self.bin, "images"], "inspect": [self.bin, "inspect", "--type", "image", ref],
                 "version": [self.bin, "version"]}  # buildah has no `history`
+
+
+class BuildahCrun(Buildah):
+    name = "buildah-crun"
+    runtimes = (("crun", "oci"),)
+
+
+class BuildahRunc(Buildah):
+    name = "buildah-runc"
+    runtimes = (("runc", "oci"),)
 
 
 class Docker(Tool):
@@ -323,4 +334,5 @@ class Skopeo(Tool):
         self.version = quiet([path, "--version"]).strip()
 
 
-ALL = {"kasane": Kasane, "buildah": Buildah, "docker": Docker, "skopeo": Skopeo}
+ALL = {"kasane": Kasane, "buildah": Buildah, "buildah-crun": BuildahCrun, "buildah-runc": BuildahRunc, "docker": Docker,
+       "skopeo": Skopeo}
