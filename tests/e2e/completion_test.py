@@ -38,7 +38,7 @@ class CompletionBase(support.TestCase):
 
 class Words(CompletionBase):
     def test_commands_and_groups(self):
-        self.assertEqual((["image", "images", "import"], "nothing"), self.words("im"))
+        self.assertEqual((["image", "images", "imagetools", "import"], "nothing"), self.words("im"))
         names, _ = self.words("image", "")
         self.assertLessEqual({"ls", "rm", "prune", "inspect", "build", "history"}, set(names))
         self.assertEqual(["prune", "pull", "push"], self.words("image", "p")[0])
@@ -93,7 +93,7 @@ class Bash(CompletionBase):
         return run(["bash", "--norc", "-c", BASH, "bash", line, *words], env=env, cwd=self.work).out.split("\n")[:-1]
 
     def test_words(self):
-        self.assertEqual(["image", "images", "import"], self.complete("kasane im", "kasane", "im"))
+        self.assertEqual(["image", "images", "imagetools", "import"], self.complete("kasane im", "kasane", "im"))
         self.assertEqual(["--no-trunc"], self.complete("kasane images --no", "kasane", "images", "--no"))
 
     def test_names_with_colons(self):

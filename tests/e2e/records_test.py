@@ -75,6 +75,10 @@ class Records(support.TestCase):
                 outcome = self.k("builds", "ls", "-q")
                 self.assertEqual("", outcome.out)
                 self.assertIn("WARNING: ignoring the record of build", outcome.err)
+                check = self.k("store", "check", check=False)
+                self.assertEqual(1, check.code)
+                self.assertIn("build record ", check.out)
+                self.k("store", "repair")
 
     def test_a_record_cannot_name_files_elsewhere(self):
         secret = self.path("secret")
