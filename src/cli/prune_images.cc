@@ -53,15 +53,19 @@ Result<Pruned> prune_images(Context& context, const PruneSelection& selection,
   if (!approved()) return pruned;
   store::Store* store = TRY(context.store(false));
   const std::vector<store::ImageRow> rows = TRY(store->list_images());
-  for (const store::ImageRow& row : rows) {
-    if (dangling_only && !row.tags.empty()) continue;
+  const auto consider = [&](const store::ImageRow& row) -> Result<void> {
+    if (dangling_only && !row.tags.empty()) return {};
     if (filters.has("until")) {
       std::optional<int64_t> created = TRY(created_seconds(*store, row));
-      if (!created || row.created_ns >= until_ns) continue;  // without a date it is kept
+      if (!created || row.created_ns >= until_ns) return {};  // without a date it is kept
     }
-    if (!labels_match(row.labels, filters)) continue;
-    TRY(prune_one(*store, row, pruned));
-  }
+    if (!labels_match(row.labels, filters)) return {};
+    return prune_one(*store, row, pruned);
+  };
+  for (const store::ImageRow& row : rows)
+    // Another process may have removed it since it was listed.
+    if (Result<void> done = consider(row); !done && done.error().kind() != ErrorKind::kNotFound)
+      return std::move(done.error());
   return pruned;
 }
 
