@@ -82,6 +82,10 @@ Result<void> Pusher::put_manifest(const std::string& reference, const std::strin
   if (answer.status == 412 && !conditions.empty())
     return Error(ErrorKind::kConflict, reference + " means something else meanwhile");
   if (!good(answer)) return push_refused(answer, *client_);
+  // 201 by the specification, 202 from some. What answers 200 to everything has stored nothing.
+  if (answer.status != 201 && answer.status != 202)
+    return Error(ErrorKind::kNetwork, "the registry answered " + std::to_string(answer.status) +
+                                          " to a manifest, which does not say that it was stored");
   const std::string told = answer.header("docker-content-digest");
   if (const auto digest = Sha256Digest::parse(told); digest && *digest != sha256(bytes))
     return Error(ErrorKind::kCorrupt, "the registry stored another manifest than was sent: " + told);

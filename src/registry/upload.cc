@@ -113,12 +113,14 @@ Result<void> Upload::begin() {
 // Where a session stands; without one afterwards when it is gone.
 Result<void> Upload::resume(const std::string& url) {
   session_.reset();
-  const ApiAnswer answer = TRY(client_.send(request("GET", url), stop_));
+  Result<ApiAnswer> asked = client_.send(request("GET", url), stop_);
+  if (!asked && asked.error().kind() == ErrorKind::kInvalid) return {};  // no URL at all
+  const ApiAnswer answer = TRY(std::move(asked));
   if (!good(answer)) return {};
   Session out{answer.location.empty() ? url : answer.location, received(answer.header("range"))};
   if (end_ && out.offset > end_->size) return {};
   min_chunk_ = std::max(min_chunk_, parse_uint(answer.header("oci-chunk-min-length")).value_or(0));
-  continued_ = continued_ || out.offset > 0;
+  continued_ = true;  // also from 0: docker-registry says so of a session whose file holds more
   session_ = std::move(out);
   return {};
 }
@@ -227,6 +229,7 @@ Result<void> Upload::run() {
       }
     } else {
       last = std::move(answer.error());
+      if (last.kind() == ErrorKind::kInvalid) remember("");  // the next run must not meet it again
       if (!Client::may_heal(last)) return last;
     }
     if (!smaller && !TRY(backoff.wait(answer ? retry_after(*answer, 0) : -1))) return last;

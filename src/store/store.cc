@@ -24,7 +24,8 @@ constexpr const char* kFolders[] = {"locks",  "blobs",  "blobs/sha256", "layers"
 // Made by others when they need them.
 constexpr std::string_view kLaterNames[] = {"downloads",  "uploads", "sources", "statcache",
                                             "lost+found", "reserve"};
-constexpr std::string_view kLaterPrefixes[] = {"kasane.db", "sandbox.", ".kasane-probe-"};
+constexpr std::string_view kLaterPrefixes[] = {"kasane.db", "sandbox.", "seccomp.",
+                                               ".kasane-probe-"};
 
 std::string user_name(uid_t uid) {
   passwd entry{};

@@ -23,7 +23,7 @@ EPOCH = "1600000000"
 
 SURROUNDINGS = r"""
 mkdir /seen
-grep -E '^(Cap|Seccomp|NoNewPrivs|Umask|Groups|Uid|Gid|Sig[BIC])' /proc/self/status > /seen/status
+grep -E '^(Cap|Seccomp:|NoNewPrivs|Umask|Groups|Uid|Gid|Sig[BIC])' /proc/self/status > /seen/status
 cut -d ' ' -f 5,6 /proc/self/mountinfo | sort > /seen/mounts
 env | sort > /seen/env
 ulimit -a > /seen/limits

@@ -95,7 +95,8 @@ class KillTestCase(registry_support.RegistryTestCase):
             self.assertLessEqual(proxy.up - before, missing + SLACK, f"seed {SEED}, point {point}")
             again += proxy.up - total
             self.assertEqual(self.manifest(host, "reference"), self.manifest(host, repository))
-            self.assertEqual([], os.listdir(k.root + "/uploads"))
+            # A run that is killed while it writes a note leaves the new one behind, under a name that nobody reads.
+            self.assertEqual([], [n for n in os.listdir(k.root + "/uploads") if ".tmp." not in n])
             k.check_store(self)
         self.assertGreater(kills, 0)
         print(f"{kills} kills of {total / MIB:.1f} MiB: {again / MIB / max(1, kills):.2f} MiB again for each")
