@@ -193,8 +193,10 @@ bool Upload::may_retry(const ApiAnswer& answer, int tries) {
     chunk_ = next;
     return true;
   }
-  // A continued session may hold what another run sent for other bytes: once more from the beginning.
-  if (answer.status == 400 && continued_) {
+  // A continued session may hold what another run sent for other bytes, and bytes of a new one may
+  // have been changed on their way: once more from the beginning.
+  const bool other_bytes = tries == 0 && answer.body.find("DIGEST_INVALID") != std::string::npos;
+  if (answer.status == 400 && (continued_ || other_bytes)) {
     remember("");
     session_.reset();
     continued_ = false;
