@@ -209,7 +209,7 @@ class WrongTest(CopyTestCase):
                 self.fails(f"oci:{self.source}:multi", target, text="")
                 self.assertFalse(os.path.exists(self.path("bad.tar")))
                 self.assertFalse(os.path.exists(self.path("bad", str(number), "index.json")))
-            self.assertEqual(404, status(f"http://{host}/v2/bad{number}/manifests/1"))
+            self.assertEqual(404, registry_support.status_of(f"http://{host}/v2/bad{number}/manifests/1"))
             with open(path, "wb") as f:
                 f.write(self.images.blobs[digest])
 
@@ -240,8 +240,8 @@ class WrongTest(CopyTestCase):
         source.blobs[layer] = good[:-5] + b"wrong"
         bad = self.k("copy", f"{source.host}/app:1", f"{host}/lie:1", check=False)
         self.assertEqual((1, True), (bad.code, "digest mismatch" in bad.err), bad.err)
-        self.assertEqual(404, status(f"http://{host}/v2/lie/manifests/1"))
-        self.assertEqual(404, status(f"http://{host}/v2/lie/blobs/{layer}"))
+        self.assertEqual(404, registry_support.status_of(f"http://{host}/v2/lie/manifests/1"))
+        self.assertEqual(404, registry_support.status_of(f"http://{host}/v2/lie/blobs/{layer}"))
 
     def test_hostile_layouts(self):
         folder = self.new_folder("hostile")
@@ -265,10 +265,6 @@ class WrongTest(CopyTestCase):
             at = deep.add_index([deep.descriptor(at)])
         deep.names["deep"] = at
         self.fails(f"oci:{deep.layout(self.new_folder('deep'))}:deep", "oci:" + self.path("t"), text="nested too deeply")
-
-
-def status(url):
-    return int(support.run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url]).out)
 
 
 class PeersTest(CopyTestCase):

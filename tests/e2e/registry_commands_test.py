@@ -265,7 +265,7 @@ class ImagetoolsTest(CommandsTestCase):
         dry = json.loads(self.k("imagetools", "create", "--dry-run", "-t", f"{host}/amd:x", "-f", self.path("descriptor"), "--annotation", "index:a=b",
                                 "--annotation", "manifest-descriptor[linux/arm64]:c=d").out)
         self.assertEqual(({"a": "b"}, {"k": "v", "c": "d"}), (dry["annotations"], dry["manifests"][0]["annotations"]))
-        self.assertEqual(404, int(support.run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"http://{host}/v2/amd/manifests/x"]).out))
+        self.assertEqual(404, registry_support.status_of(f"http://{host}/v2/amd/manifests/x"))
         docker = json.loads(self.k("imagetools", "create", "--dry-run", f"{host}/app:docker").out)
         self.assertEqual("application/vnd.docker.distribution.manifest.list.v2+json", docker["mediaType"])
         self.fails("imagetools", "create", f"{host}/amd:1", text="can't push with no tags specified, please set --tag or --dry-run")

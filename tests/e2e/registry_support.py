@@ -1,9 +1,19 @@
 """What the tests of the registry client share: certificates, a kasane with a clean HOME, looking into a registry."""
 
 import os
+import urllib.error
 import urllib.request
 
 import support
+
+
+def status_of(url):
+    """The status of a GET."""
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 class RegistryTestCase(support.TestCase):

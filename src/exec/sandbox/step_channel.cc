@@ -169,6 +169,9 @@ class Pump {
       if (polls_[kStatus].revents != 0 && !take_status()) break;
       if (channel_.started && !before) poll_outputs();
     }
+    // Killed by another thread before this one had seen the request.
+    if (!channel_.exit && (options_.stop.stop_requested() || options_.kill.stop_requested()))
+      channel_.stopped = true;
     drain_rest();
     return {};
   }
