@@ -8,6 +8,8 @@ import support
 from escapes import EscapeCase
 from modes import each_mode, expand_modes
 
+# The program of probe_test.py says what each of some system calls answers.
+ODD = """/probe | tr -d ' \\n' | grep -q '"personality":"ok"'"""
 NO_MKDIR = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
     {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95},
     {"names": ["chmod", "fchmodat"], "action": "SCMP_ACT_ERRNO", "includes": {"caps": ["CAP_SYS_ADMIN"]}}]}
@@ -34,7 +36,7 @@ class Profiles(EscapeCase):
 
     @each_mode()
     def test_none(self, mode):
-        lines = "RUN unshare -U true\n"
+        lines = f"RUN {ODD}\n"
         self.build(mode, lines, {}, "--no-cache", fails=True)
         self.build(mode, lines, {}, "--no-cache", "--security-opt", "seccomp=builtin", fails=True)
         self.build(mode, lines, {}, "--no-cache", "--security-opt", "seccomp=unconfined", fails=False)
@@ -43,7 +45,7 @@ class Profiles(EscapeCase):
     def test_run_takes_it_too(self, mode):
         k = self.kasane(mode)
         for choice, code in (("unconfined", 0), ("builtin", 1)):
-            outcome = k("run", "--security-opt", f"seccomp={choice}", "busybox", "unshare", "-U", "true", check=False)
+            outcome = k("run", "--security-opt", f"seccomp={choice}", "busybox", "sh", "-c", ODD, check=False)
             self.assertEqual(code, outcome.code, outcome.err)
 
     @each_mode("root")
