@@ -18,8 +18,6 @@ constexpr size_t kMaxMounts = 3;
 // one question may save the sending.
 constexpr uint64_t kSmallLayer = 1u << 20;
 
-std::string short_id(const Sha256Digest& digest) { return digest.hex().substr(0, 12); }
-
 std::map<Sha256Digest, std::vector<std::string>> neighbours(store::Store& store, const oci::Reference& target) {
   std::map<Sha256Digest, std::vector<std::string>> out;
   Result<std::vector<store::ImageRow>> rows = store.list_images();
@@ -48,10 +46,7 @@ bool has_bytes(const std::string& path, uint64_t size) {
 
 }  // namespace
 
-bool is_foreign(const oci::Descriptor& layer) {
-  return layer.media_type.find(".nondistributable.") != std::string::npos ||
-         layer.media_type.find(".foreign.") != std::string::npos;
-}
+std::string short_id(const Sha256Digest& digest) { return digest.hex().substr(0, 12); }
 
 BlobSender::BlobSender(store::Store& store, registry::Pusher& pusher, const oci::Reference& target,
                        const LayerForm& form, const ReadyBlob& ready,

@@ -15,8 +15,8 @@
 
 namespace kasane::transfer {
 
-// Its media type says that it is not to be distributed (OCI's nondistributable, docker's foreign).
-bool is_foreign(const oci::Descriptor& layer);
+// What a push calls a layer.
+std::string short_id(const Sha256Digest& diff_id);
 
 // Thread-safe. Everything is borrowed.
 class BlobSender {

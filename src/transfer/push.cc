@@ -31,7 +31,7 @@ class Push {
       const Pushed out{sha256(image.manifest_json), image.manifest_json.size(), image.manifest.media_type};
       if (TRY(pusher_.has_manifest(reference_.tag, out.digest, stop_))) {
         for (size_t i = image.diff_ids.size(); i-- > 0;)
-          if (events_.status) events_.status(image.diff_ids[i].hex().substr(0, 12), "Layer already exists");
+          if (events_.status) events_.status(short_id(image.diff_ids[i]), "Layer already exists");
         return out;
       }
     }
@@ -96,7 +96,7 @@ class Push {
           sent.insert(made->digest);
         }
         *user = *made;
-      } else if (is_foreign(*user) && !options_.nondistributable) {
+      } else if (oci::is_foreign_layer(*user) && !options_.nondistributable) {
         sender.tell(diff_id, "Skipped foreign layer");
       } else if (sent.insert(user->digest).second) {
         TRY(sender.stored(diff_id, *user, stop));

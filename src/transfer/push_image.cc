@@ -2,7 +2,6 @@
 
 #include "oci/digest.h"
 #include "oci/image_config.h"
-#include "transfer/blob_sender.h"
 
 namespace kasane::transfer {
 
@@ -19,7 +18,7 @@ Result<Outgoing> read_image(store::Store& store, const Sha256Digest& id) {
     // Archives come with a manifest but leave no compressed layers behind.
     for (const oci::Descriptor& layer : parsed.layers) {
       const auto digest = Sha256Digest::parse(layer.digest);
-      out.kept = out.kept && (is_foreign(layer) || (digest && store.has_blob(*digest)));
+      out.kept = out.kept && (oci::is_foreign_layer(layer) || (digest && store.has_blob(*digest)));
     }
     if (out.kept) {
       out.manifest = std::move(parsed);

@@ -60,7 +60,7 @@ class Collector {
   }
 
   bool add_blob(const oci::Descriptor& descriptor, const Sha256Digest& label) {
-    if (is_foreign(descriptor) && !foreign_) return true;
+    if (oci::is_foreign_layer(descriptor) && !foreign_) return true;
     const auto digest = Sha256Digest::parse(descriptor.digest);
     if (!digest || !store_.has_blob(*digest)) return false;
     if (blobs_seen_.insert(*digest).second) whole.blobs.push_back({descriptor, label});
@@ -95,13 +95,14 @@ Result<Pushed> push_index(store::Store& store, registry::Pusher& pusher, const o
                           const std::stop_token& stop) {
   const registry::Document& top = whole.documents.back();
   const Pushed out{top.digest, top.bytes.size(), top.media_type};
+  if (TRY(pusher.has_manifest(reference.tag, top.digest, stop))) {
+    for (const WholeIndex::Blob& blob : whole.blobs)
+      if (events.status) events.status(short_id(blob.label), "Layer already exists");
+    return out;
+  }
   const LayerForm form{options.compression, options.level};
   const ReadyBlob nobody;
   BlobSender sender(store, pusher, reference, form, nobody, events);
-  if (TRY(pusher.has_manifest(reference.tag, top.digest, stop))) {
-    for (const WholeIndex::Blob& blob : whole.blobs) sender.tell(blob.label, "Layer already exists");
-    return out;
-  }
   for (const WholeIndex::Blob& blob : whole.blobs) sender.tell(blob.label, "Preparing");
   TRY(in_parallel(whole.blobs.size(), pusher.uploads(), stop, [&](size_t i, const std::stop_token& own) {
     return sender.stored(whole.blobs[i].label, whole.blobs[i].descriptor, own);
